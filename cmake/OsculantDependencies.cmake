@@ -1,0 +1,19 @@
+# Everything comes from find_package; `./run` installs it. Why each: docs/design.md, section "Dependencies".
+
+# Torch's own package looks for static libraries that its shared builds do not ship, and warns for each.
+set(_osculant_log_level ${CMAKE_MESSAGE_LOG_LEVEL})
+set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
+find_package(Torch REQUIRED)
+set(CMAKE_MESSAGE_LOG_LEVEL ${_osculant_log_level})
+
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(CLI11 2.1 REQUIRED)
+find_package(ZLIB REQUIRED)
+
+if(OSCULANT_TESTS)
+  enable_testing()
+  find_package(GTest REQUIRED)
+  find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+endif()

@@ -1,0 +1,44 @@
+# osculant_floor(NAME SOURCES a.cpp ... TESTS a_test.cpp ...)
+#
+# A floor is a folder of osculant/. Its sources go into the library `osculant`, its tests into one
+# executable `osculant_NAME_test` whose cases ctest knows one by one as NAME.Suite.Case.
+function(osculant_floor NAME)
+  cmake_parse_arguments(FLOOR "" "" "SOURCES;TESTS" ${ARGN})
+  if(FLOOR_SOURCES)
+    list(TRANSFORM FLOOR_SOURCES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    target_sources(osculant PRIVATE ${FLOOR_SOURCES})
+  endif()
+  if(FLOOR_TESTS AND OSCULANT_TESTS)
+    osculant_test(osculant_${NAME}_test ${NAME} ${FLOOR_TESTS})
+  endif()
+endfunction()
+
+# osculant_test(TARGET PREFIX sources...): a GoogleTest executable, its cases registered as PREFIX.Suite.Case.
+function(osculant_test TARGET PREFIX)
+  add_executable(${TARGET} ${ARGN})
+  target_link_libraries(${TARGET} PRIVATE osculant GTest::gmock GTest::gtest_main Eigen3::Eigen
+                                          nlohmann_json::nlohmann_json)
+  target_include_directories(${TARGET} PRIVATE ${PROJECT_SOURCE_DIR})
+  osculant_private_settings(${TARGET})
+  gtest_discover_tests(${TARGET} TEST_PREFIX "${PREFIX}." DISCOVERY_MODE PRE_TEST
+                       PROPERTIES TIMEOUT 300 ENVIRONMENT "OSCULANT_PYTHON=${Python3_EXECUTABLE}")
+endfunction()
+
+# Warnings, the precompiled header and the like, for what is compiled here and never for a user of the library.
+function(osculant_private_settings TARGET)
+  target_compile_options(${TARGET} PRIVATE -Wall -Wextra -Wno-unused-parameter -fpch-preprocess
+                                           $<$<BOOL:${OSCULANT_WERROR}>:-Werror>)
+  # The precompiled header holds GoogleTest, so its macro must be the same everywhere.
+  target_compile_definitions(${TARGET} PRIVATE FMT_HEADER_ONLY $<$<BOOL:${OSCULANT_TESTS}>:GTEST_HAS_PTHREAD=1>)
+  if(TARGET osculant_pch)
+    target_precompile_headers(${TARGET} REUSE_FROM osculant_pch)
+  endif()
+endfunction()
+
+# One precompiled header for the library, the tool and every test.
+add_library(osculant_pch OBJECT ${PROJECT_SOURCE_DIR}/osculant/pch.cpp)
+target_link_libraries(osculant_pch PRIVATE torch nlohmann_json::nlohmann_json
+                                           $<$<BOOL:${OSCULANT_TESTS}>:GTest::gmock>)
+target_compile_definitions(osculant_pch PRIVATE NDEBUG FMT_HEADER_ONLY)
+target_compile_options(osculant_pch PRIVATE -Wall -Wextra -Wno-unused-parameter -fpch-preprocess)
+target_precompile_headers(osculant_pch PRIVATE ${PROJECT_SOURCE_DIR}/osculant/pch.h)

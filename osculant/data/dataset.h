@@ -1,0 +1,71 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "osculant/tensor/batch.h"
+
+namespace osculant {
+
+// Where examples come from. In memory: Dataset. A source of your own implements two functions.
+class ExampleSource {
+ public:
+  virtual ~ExampleSource() = default;
+  virtual int64_t size() const = 0;                              // examples
+  virtual Batch range(int64_t begin, int64_t end) const = 0;     // begin <= i < end, in the source's order
+  virtual Batch select(const Tensor& indices) const = 0;         // int64 [m]
+};
+
+// A source and the size of the batches it is read in. A handle.
+class BatchSource {
+ public:
+  BatchSource(std::shared_ptr<const ExampleSource> source, int64_t batch_size);
+
+  int64_t examples() const { return source_->size(); }
+  int64_t batch_size() const { return batch_size_; }  // never more than examples()
+  int64_t batches() const { return (examples() + batch_size_ - 1) / batch_size_; }
+  Batch batch(int64_t i) const;  // the last one may be smaller
+  Batch select(const Tensor& indices) const { return source_->select(indices); }
+  BatchSource with_batch_size(int64_t batch_size) const { return BatchSource(source_, batch_size); }
+  const std::shared_ptr<const ExampleSource>& source() const { return source_; }
+
+ private:
+  std::shared_ptr<const ExampleSource> source_;
+  int64_t batch_size_;
+};
+
+// Examples in memory: named inputs, named targets, optional weights; the first dimension is the example.
+// A value: the transformations return another one and leave this as it was.
+class Dataset : public ExampleSource {
+ public:
+  Dataset(Tensor inputs, Tensor targets, Tensor weights = {});
+  // Throws Error(data) when first dimensions differ, nothing is there, or an entry is not finite.
+  explicit Dataset(Batch examples);
+
+  int64_t size() const override { return examples_.size(); }
+  Batch range(int64_t begin, int64_t end) const override { return examples_.slice(begin, end); }
+  Batch select(const Tensor& indices) const override { return examples_.select(indices); }
+  const Batch& examples() const { return examples_; }
+
+  BatchSource batches(int64_t batch_size) const;  // at most the whole set
+  BatchSource full() const { return batches(size()); }
+
+  Dataset take(int64_t count) const;                        // the first `count`
+  Dataset shuffled(uint64_t seed) const;
+  std::pair<Dataset, Dataset> split(double first_share) const;  // in order: shuffle before
+  Dataset scaled(double divisor) const;                     // inputs / divisor
+  Dataset normalized() const;                               // inputs to mean 0, standard deviation 1 over the set
+  Dataset average_pooled(int64_t factor) const;             // images [N, (C,) H, W], factor x factor means
+  Dataset flattened() const;                                // inputs to [N, -1]
+  Dataset autoencoding() const;                             // targets = inputs
+  Dataset to(at::Device device, at::ScalarType dtype) const;
+
+ private:
+  Batch examples_;
+};
+
+}  // namespace osculant

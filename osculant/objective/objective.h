@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "osculant/base/cost.h"
+#include "osculant/comm/communicator.h"
+#include "osculant/data/dataset.h"
+#include "osculant/model/model.h"
+#include "osculant/model/output_loss.h"
+#include "osculant/objective/regularizer.h"
+
+namespace osculant {
+
+class Linearization;
+struct Needs;
+
+// One weighted data term. Most objectives have one; physics-informed and multi-task ones have several, whose
+// models share one layout (Model::with_forward).
+struct Term {
+  Model model;
+  OutputLoss loss;
+  BatchSource data;
+  double weight = 1;
+};
+
+// f(theta) = sum over terms of weight * (total loss / total denominator) + regularisers.
+//
+// A handle: copies share terms, ledger and memory budget. Everything here works on all the data of a term, by
+// batches; for one batch or some, `on` gives the same objective over other data.
+class Objective {
+ public:
+  Objective(Model model, OutputLoss loss, BatchSource data);
+  Objective(std::vector<Term> terms, std::vector<std::shared_ptr<const Regularizer>> regularizers = {});
+
+  // A function of the parameters alone: scalar, twice differentiable. It has a Hessian; asked for anything that
+  // needs outputs (Gauss-Newton, Fisher) it says so.
+  static Objective function(std::vector<NamedTensor> parameters, std::function<Tensor()> value);
+  static Objective function(Model parameters, std::function<Tensor()> value);
+
+  ParameterLayout& layout() const;
+  const std::shared_ptr<ParameterLayout>& layout_ptr() const;
+  int64_t parameters() const { return layout().size(); }        // n
+  const std::vector<Term>& terms() const;
+  const std::vector<std::shared_ptr<const Regularizer>>& regularizers() const;
+  int64_t examples() const;                                     // of the first term: what 1 ge is counted by
+  bool has_outputs() const;                                     // false for a function of parameters
+
+  // The same objective over other data: one source a term (a mini-batch, the test set). Work is priced as a
+  // share of this objective's examples and charged to the same ledger.
+  Objective on(std::vector<BatchSource> data) const;
+  Objective on(const Batch& batch) const;   // a single term, the batch in memory
+
+  double value() const;                     // over all data; forward passes only
+  std::pair<double, Tensor> value_and_gradient() const;  // gradient [n]; batch by batch, no graph kept
+
+  // Freezes the objective at the present theta. See Linearization.
+  std::shared_ptr<Linearization> linearize(const Needs& needs) const;
+
+  CostLedger& ledger() const;
+
+  // Bytes that kept graphs may take; default: half of what is free when first asked.
+  int64_t memory_budget() const;
+  void set_memory_budget(int64_t bytes) const;
+
+  const Communicator& communicator() const;
+
+ private:
+  struct State;
+  explicit Objective(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+  friend class Linearization;
+};
+
+}  // namespace osculant

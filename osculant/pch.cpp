@@ -1,0 +1,1 @@
+// Owns the precompiled header (pch.h) that all other targets reuse.
