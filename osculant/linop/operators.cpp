@@ -149,7 +149,7 @@ class Restriction : public LinearOperator {
   Restriction(OperatorPtr A, Tensor indices)
       : LinearOperator({indices.numel(), A->range().options()}, {indices.numel(), A->domain().options()},
                        A->name() + " restricted"),
-        A_(A), indices_(indices.to(A->domain().device())) {}
+        A_(A), indices_(indices.to(A->domain().device(), at::kLong)) {}
   bool symmetric() const override { return A_->symmetric(); }
   bool positive_semidefinite() const override { return A_->positive_semidefinite(); }
 
