@@ -16,4 +16,6 @@ if(OSCULANT_TESTS)
   find_package(GTest REQUIRED)
   find_package(Eigen3 3.4 REQUIRED NO_MODULE)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  # Oracles in Python need one that can import torch; without it those tests skip.
+  set(OSCULANT_PYTHON "${Python3_EXECUTABLE}" CACHE STRING "Python that the tests' oracles run in")
 endif()

@@ -13,6 +13,9 @@ function(osculant_floor NAME)
   endif()
 endfunction()
 
+# What every test sees. One thread each, since ctest runs several at once.
+set(OSCULANT_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OSCULANT_PYTHON=${OSCULANT_PYTHON})
+
 # osculant_test(TARGET PREFIX sources...): a GoogleTest executable, its cases registered as PREFIX.Suite.Case.
 function(osculant_test TARGET PREFIX)
   add_executable(${TARGET} ${ARGN})
@@ -21,7 +24,7 @@ function(osculant_test TARGET PREFIX)
   target_include_directories(${TARGET} PRIVATE ${PROJECT_SOURCE_DIR})
   osculant_private_settings(${TARGET})
   gtest_discover_tests(${TARGET} TEST_PREFIX "${PREFIX}." DISCOVERY_MODE PRE_TEST
-                       PROPERTIES TIMEOUT 300 ENVIRONMENT "OSCULANT_PYTHON=${Python3_EXECUTABLE}")
+                       PROPERTIES TIMEOUT 300 ENVIRONMENT "${OSCULANT_TEST_ENVIRONMENT}")
 endfunction()
 
 # Warnings, the precompiled header and the like, for what is compiled here and never for a user of the library.
