@@ -15,8 +15,8 @@ namespace osculant {
 // `sum` over an example's outputs and mean over examples (curvature, damping and lambda scale with it).
 enum class OutputReduction { mean, sum };
 
-// A loss as a function of a batch's outputs and targets: l(z, y), summed over the batch, and what the sum is to
-// be divided by. A data set's value is total sum / total denominator, so ragged batches and class weights
+// A loss as a function of a batch's outputs and targets: l(z, y), summed over the batch, and what the sum is
+// to be divided by. A data set's value is total sum / total denominator, so ragged batches and class weights
 // are exact. Example weights of the batch multiply each example's loss and count in the denominator.
 //
 // A handle: copies share the loss, which has no state.
@@ -31,11 +31,14 @@ class OutputLoss {
     // Throws Error(data) when outputs and targets do not fit; called once for each batch of a linearization.
     virtual void check(const Outputs& outputs, const Batch& batch) const {}
     virtual Tensor sum(const Outputs& outputs, const Batch& batch) const = 0;  // scalar, differentiable twice
-    // A function of the batch and of the outputs' shapes alone. Scalar tensor: no transfer to the host.
+    // A function of the batch and of the outputs' shapes alone. Scalar, float64 on the outputs' device, so
+    // that totals over many batches stay exact; no transfer to the host.
     virtual Tensor denominator(const Outputs& outputs, const Batch& batch) const = 0;
     // (d2 sum / dz2) V, shaped like outputs. The default differentiates `sum` twice.
     virtual Outputs hessian_product(const Outputs& outputs, const Batch& batch, const Outputs& V) const;
-    virtual bool convex() const { return false; }  // in the outputs: then Gauss-Newton is positive semidefinite
+    virtual bool convex() const {
+      return false;
+    }  // in the outputs: then Gauss-Newton is positive semidefinite
   };
 
   explicit OutputLoss(std::shared_ptr<const Implementation> implementation)
@@ -50,30 +53,42 @@ class OutputLoss {
   std::shared_ptr<const Implementation> implementation_;
 };
 
-// The known losses. Inputs outside their domain are refused with the offending value: a label out of range, a
-// probability target outside [0, 1], a count below 0; shapes that torch would broadcast silently as well.
+// The known losses take one output and one target of the output's shape; integer targets are converted.
+// Shapes that torch would broadcast silently are refused, and so are entries outside a loss's domain, with
+// position and value: a label out of range, a probability outside [0, 1], a count below 0.
+//
+// With `sum` a known loss is its `mean` times the outputs of an example (times the positions for cross
+// entropy); class weights divide as they do in torch.
 
-struct MeanSquaredErrorOptions { OutputReduction outputs = OutputReduction::mean; };
+struct MeanSquaredErrorOptions {
+  OutputReduction outputs = OutputReduction::mean;
+};
 OutputLoss MeanSquaredError(const MeanSquaredErrorOptions& options = {});  // (z - y)^2
 
 struct CrossEntropyOptions {
-  double label_smoothing = 0;  // in [0, 1]
-  Tensor class_weights;        // [K], or undefined
+  double label_smoothing = 0;                       // in [0, 1]
+  Tensor class_weights;                             // [K], finite, >= 0, or undefined
   OutputReduction outputs = OutputReduction::mean;  // of sequence positions: z [N, K, d...], y [N, d...]
+  void check() const;
 };
 // Targets: class indices (integers) or probabilities (floating, shaped like the outputs), as in torch.
 OutputLoss CrossEntropy(const CrossEntropyOptions& options = {});
 
-struct BinaryCrossEntropyOptions { OutputReduction outputs = OutputReduction::mean; };
+struct BinaryCrossEntropyOptions {
+  OutputReduction outputs = OutputReduction::mean;
+};
 OutputLoss BinaryCrossEntropy(const BinaryCrossEntropyOptions& options = {});  // on logits; targets in [0, 1]
 
 struct HuberOptions {
-  double delta = 1;
+  double delta = 1;  // > 0
   OutputReduction outputs = OutputReduction::mean;
+  void check() const;
 };
 OutputLoss Huber(const HuberOptions& options = {});
 
-struct PoissonOptions { OutputReduction outputs = OutputReduction::mean; };
+struct PoissonOptions {
+  OutputReduction outputs = OutputReduction::mean;
+};
 OutputLoss Poisson(const PoissonOptions& options = {});  // exp(z) - y z, the outputs being log rates
 
 // A function of (outputs, targets) that returns each example's loss, [N], averaged over examples. Its
