@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "osculant/tensor/batch.h"
@@ -15,9 +16,9 @@ namespace osculant {
 class ExampleSource {
  public:
   virtual ~ExampleSource() = default;
-  virtual int64_t size() const = 0;                              // examples
-  virtual Batch range(int64_t begin, int64_t end) const = 0;     // begin <= i < end, in the source's order
-  virtual Batch select(const Tensor& indices) const = 0;         // int64 [m]
+  virtual int64_t size() const = 0;                           // examples
+  virtual Batch range(int64_t begin, int64_t end) const = 0;  // begin <= i < end, in the source's order
+  virtual Batch select(const Tensor& indices) const = 0;      // int64 [m]
 };
 
 // A source and the size of the batches it is read in. A handle.
@@ -38,12 +39,24 @@ class BatchSource {
   int64_t batch_size_;
 };
 
+// Whether inputs are normalised by one mean and deviation each, as images are, or feature by feature.
+enum class Statistics { whole, per_feature };
+
+// Mean and standard deviation of each input, to be applied to other data as well: a test set is normalised by
+// the training set's. Undefined for inputs that hold indices.
+struct Normalization {
+  std::vector<Tensor> mean, deviation;  // a deviation of 0 is given as 1
+};
+
 // Examples in memory: named inputs, named targets, optional weights; the first dimension is the example.
-// A value: the transformations return another one and leave this as it was.
+// A value: the transformations return another one and leave this as it was. Those of quantities (scaled,
+// normalized, average_pooled) apply to floating-point and uint8 inputs, the latter becoming float32; other
+// integers are indices and stay.
 class Dataset : public ExampleSource {
  public:
   Dataset(Tensor inputs, Tensor targets, Tensor weights = {});
-  // Throws Error(data) when first dimensions differ, nothing is there, or an entry is not finite.
+  // Throws Error(data) when first dimensions differ, nothing is there, or an entry is not finite, naming its
+  // position: "inputs[17, 3] = nan". Weights must be >= 0 and not all 0.
   explicit Dataset(Batch examples);
 
   int64_t size() const override { return examples_.size(); }
@@ -54,14 +67,16 @@ class Dataset : public ExampleSource {
   BatchSource batches(int64_t batch_size) const;  // at most the whole set
   BatchSource full() const { return batches(size()); }
 
-  Dataset take(int64_t count) const;                        // the first `count`
+  Dataset take(int64_t count) const;  // the first `count`
   Dataset shuffled(uint64_t seed) const;
   std::pair<Dataset, Dataset> split(double first_share) const;  // in order: shuffle before
-  Dataset scaled(double divisor) const;                     // inputs / divisor
-  Dataset normalized() const;                               // inputs to mean 0, standard deviation 1 over the set
-  Dataset average_pooled(int64_t factor) const;             // images [N, (C,) H, W], factor x factor means
-  Dataset flattened() const;                                // inputs to [N, -1]
-  Dataset autoencoding() const;                             // targets = inputs
+  Dataset scaled(double divisor) const;                         // inputs / divisor
+  Normalization normalization(Statistics statistics = Statistics::whole) const;
+  Dataset normalized(const Normalization& by) const;  // (inputs - mean) / deviation
+  Dataset normalized() const { return normalized(normalization()); }
+  Dataset average_pooled(int64_t factor) const;  // images [N, (C,) H, W], factor x factor means
+  Dataset flattened() const;                     // inputs to [N, -1]
+  Dataset autoencoding() const;                  // targets = inputs
   Dataset to(at::Device device, at::ScalarType dtype) const;
 
  private:
