@@ -25,12 +25,14 @@ class Hessian : public LinearOperator {
   std::shared_ptr<Linearization> linearization_;
 };
 
-// G = J' (d2 l / dz2) J over the data terms (Schraudolph 2002). Positive semidefinite for losses convex in the
-// outputs; equal to the Fisher matrix for those that are negative log likelihoods of an exponential family.
+// G = J' (d2 l / dz2) J over the data terms (Schraudolph 2002). Positive semidefinite for losses convex in
+// the outputs; equal to the Fisher matrix for those that are negative log likelihoods of an exponential
+// family.
 class GaussNewton : public LinearOperator {
  public:
   explicit GaussNewton(const Objective& objective);
-  explicit GaussNewton(std::shared_ptr<Linearization> linearization);  // made with Needs{.gauss_newton = true}
+  explicit GaussNewton(
+      std::shared_ptr<Linearization> linearization);  // made with Needs{.gauss_newton = true}
   bool symmetric() const override { return true; }
   bool positive_semidefinite() const override;
   Linearization& linearization() const { return *linearization_; }

@@ -24,17 +24,18 @@ struct Needs {
 
 // What a linearization holds, and why not more.
 struct GraphReport {
-  int64_t batches = 0;        // over all terms
-  int64_t kept = 0;           // batches whose graphs are kept; products rebuild the others'
-  int64_t bytes = 0;          // that the kept graphs take, measured
+  int64_t batches = 0;          // over all terms
+  int64_t kept = 0;             // batches whose graphs are kept; products rebuild the others'
+  int64_t bytes = 0;            // that the kept graphs take, measured
   int64_t bytes_per_batch = 0;  // of the largest batch, measured
   int64_t budget = 0;
-  std::string str() const;    // "graphs of 12 of 20 batches kept (1.9 GiB of a budget of 2.0 GiB), ..."
+  std::string str() const;  // "graphs of 12 of 20 batches kept (1.9 GiB of a budget of 2.0 GiB), ..."
 };
 
 // An objective frozen at theta on its data. Computes value and gradient at most once; applies the Hessian and
-// the Gauss-Newton matrix to vectors and blocks from graphs kept within the objective's memory budget, and from
-// rebuilt ones beyond it; charges the cost ledger for each. Throws Error(usage) when theta has moved since.
+// the Gauss-Newton matrix to vectors and blocks from graphs kept within the objective's memory budget, and
+// from rebuilt ones beyond it; charges the cost ledger for each. Throws Error(usage) when theta has moved
+// since.
 //
 // Products of a kept graph (Pearlmutter 1994, by a second pass over the gradient's graph) and, for J v, the
 // double-backward trick: J'u is linear in u, so differentiating it by u along v gives J v.
@@ -54,22 +55,24 @@ class Linearization {
   Tensor gauss_newton_product(const Tensor& V);
 
   // The data terms' outputs, flattened and joined over outputs, batches and terms: m entries in all.
-  int64_t outputs_size();                    // m
-  Tensor jacobian_product(const Tensor& v);             // J v: [n] -> [m]
-  Tensor jacobian_transpose_product(const Tensor& w);   // J'w: [m] -> [n]
+  int64_t outputs_size();                              // m
+  Tensor jacobian_product(const Tensor& v);            // J v: [n] -> [m]
+  Tensor jacobian_transpose_product(const Tensor& w);  // J'w: [m] -> [n]
 
   const Objective& objective() const { return objective_; }
   const Needs& needs() const { return needs_; }
   GraphReport graphs();  // builds them if nobody has asked for a product yet
 
  private:
-  struct BatchGraph;
+  struct State;
   void check_epoch() const;
-  void build();
-  // ... (implementation in linearization.cpp)
+  void first_pass();  // value, gradient and the graphs worth keeping, in one sweep over the data
+  void require(bool need, const char* what, const char* field) const;
+  template <class Product>
+  Tensor product(const Tensor& V, const char* what, bool with_regularizers, Product apply);
+
   Objective objective_;
   Needs needs_;
-  struct State;
   std::unique_ptr<State> state_;
 };
 

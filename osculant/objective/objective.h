@@ -36,25 +36,26 @@ class Objective {
   Objective(Model model, OutputLoss loss, BatchSource data);
   Objective(std::vector<Term> terms, std::vector<std::shared_ptr<const Regularizer>> regularizers = {});
 
-  // A function of the parameters alone: scalar, twice differentiable. It has a Hessian; asked for anything that
-  // needs outputs (Gauss-Newton, Fisher) it says so.
+  // A function of the parameters alone: scalar, twice differentiable. It has a Hessian; asked for anything
+  // that needs outputs (Gauss-Newton, Fisher) it says so.
   static Objective function(std::vector<NamedTensor> parameters, std::function<Tensor()> value);
   static Objective function(Model parameters, std::function<Tensor()> value);
 
   ParameterLayout& layout() const;
   const std::shared_ptr<ParameterLayout>& layout_ptr() const;
-  int64_t parameters() const { return layout().size(); }        // n
+  int64_t parameters() const { return layout().size(); }  // n
   const std::vector<Term>& terms() const;
   const std::vector<std::shared_ptr<const Regularizer>>& regularizers() const;
-  int64_t examples() const;                                     // of the first term: what 1 ge is counted by
-  bool has_outputs() const;                                     // false for a function of parameters
+  int64_t examples() const;  // of the first term: what 1 ge is counted by
+  bool has_outputs() const;  // false for a function of parameters
+  int64_t batches() const;   // over all terms
 
   // The same objective over other data: one source a term (a mini-batch, the test set). Work is priced as a
   // share of this objective's examples and charged to the same ledger.
   Objective on(std::vector<BatchSource> data) const;
-  Objective on(const Batch& batch) const;   // a single term, the batch in memory
+  Objective on(const Batch& batch) const;  // a single term, the batch in memory
 
-  double value() const;                     // over all data; forward passes only
+  double value() const;                                  // over all data; forward passes only
   std::pair<double, Tensor> value_and_gradient() const;  // gradient [n]; batch by batch, no graph kept
 
   // Freezes the objective at the present theta. See Linearization.
@@ -68,11 +69,15 @@ class Objective {
 
   const Communicator& communicator() const;
 
+  // For those that walk the data themselves (Linearization, per-example quantities).
+  Batch batch(size_t term, int64_t i) const;  // on the parameters' device, in their dtype
+  Tensor parameter_value() const;  // function of the parameters + regularisers: scalar or undefined
+  void charge(double price, double examples, double count = 1) const;  // against the whole training set
+
  private:
   struct State;
   explicit Objective(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
-  friend class Linearization;
 };
 
 }  // namespace osculant

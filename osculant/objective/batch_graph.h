@@ -1,0 +1,50 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "osculant/objective/linearization.h"
+
+namespace osculant {
+
+// The autograd graphs of one batch (or of the part of an objective that depends on the parameters alone) at a
+// frozen theta: what a Linearization keeps or rebuilds. Everything is of the *sum* over the batch; the
+// linearization divides. Products are accumulated: flat += scale * (product with v).
+class BatchGraph {
+ public:
+  // Of a batch of one of the objective's terms. Graphs are made for what `needs` asks and no more.
+  BatchGraph(const Term& term, Batch batch, const Needs& needs);
+  // Of a scalar function of the parameters.
+  BatchGraph(const ParameterLayout& layout, Tensor value, const Needs& needs);
+
+  const Tensor& sum() const { return sum_; }                  // scalar, detached
+  const Tensor& denominator() const { return denominator_; }  // scalar, detached
+  int64_t outputs_size() const { return outputs_size_; }      // entries of all outputs
+
+  void add_gradient(Tensor& flat) const;
+  void release_gradient() { gradient_.clear(); }  // when no Hessian product will need it
+  void add_hessian_product(Tensor& flat, const std::vector<Tensor>& v, double scale) const;
+  void add_gauss_newton_product(Tensor& flat, const std::vector<Tensor>& v, double scale) const;
+  Tensor jacobian_product(const std::vector<Tensor>& v) const;               // [outputs_size]
+  void add_jacobian_transpose_product(Tensor& flat, const Tensor& w) const;  // w: [outputs_size]
+
+ private:
+  void differentiate(const Tensor& sum, const Needs& needs);
+  std::vector<Tensor> push_forward(const std::vector<Tensor>& v) const;
+  void pull_back(Tensor& flat, const std::vector<Tensor>& w, double scale) const;
+
+  const ParameterLayout* layout_;
+  const OutputLoss::Implementation* loss_ = nullptr;
+  Batch batch_;
+  Tensor sum_, denominator_;
+  int64_t outputs_size_ = 0;
+
+  std::vector<Tensor> gradient_;  // d sum / d leaf, with a graph when Hessian products are needed
+  std::vector<Tensor> outputs_;   // z, with their graph; detached copies beside them
+  std::vector<Tensor> outputs_value_;
+  std::vector<Tensor> dummy_;         // u
+  std::vector<Tensor> pulled_dummy_;  // J'u, differentiable in u
+};
+
+}  // namespace osculant

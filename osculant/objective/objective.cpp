@@ -1,0 +1,176 @@
+#include "osculant/objective/objective.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include "osculant/base/error.h"
+#include "osculant/base/memory.h"
+#include "osculant/objective/linearization.h"
+
+namespace osculant {
+
+struct Objective::State {
+  std::vector<Term> terms;
+  std::vector<std::shared_ptr<const Regularizer>> regularizers;
+  std::function<Tensor()> function;  // of the parameters alone
+  std::shared_ptr<ParameterLayout> layout;
+
+  // What `on` shares with the objective it came from.
+  struct Shared {
+    CostLedger ledger;
+    double examples = 1;         // of the whole training set, over all terms: what 1 ge is
+    int64_t memory_budget = -1;  // -1: not asked for yet
+    const Communicator* communicator = &serial_communicator();
+  };
+  std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+};
+
+namespace {
+
+double count_examples(const std::vector<Term>& terms) {
+  double sum = 0;
+  for (const auto& term : terms) sum += static_cast<double>(term.data.examples());
+  return sum;
+}
+
+}  // namespace
+
+Objective::Objective(Model model, OutputLoss loss, BatchSource data)
+    : Objective(std::vector<Term>{{std::move(model), std::move(loss), std::move(data)}}) {}
+
+Objective::Objective(std::vector<Term> terms, std::vector<std::shared_ptr<const Regularizer>> regularizers)
+    : state_(std::make_shared<State>()) {
+  if (terms.empty()) fail_usage("objective: has no terms; expected at least one");
+  for (const auto& term : terms) {
+    if (term.model.layout_ptr() != terms.front().model.layout_ptr())
+      fail_usage("objective: the models of all terms must share their parameters (Model::with_forward)");
+    require_non_negative("term.weight", term.weight);
+  }
+  state_->layout = terms.front().model.layout_ptr();
+  state_->shared->examples = count_examples(terms);
+  state_->terms = std::move(terms);
+  state_->regularizers = std::move(regularizers);
+}
+
+Objective Objective::function(std::vector<NamedTensor> parameters, std::function<Tensor()> value) {
+  auto none = [](const Model::Inputs&) -> Model::Outputs { return {}; };
+  return function(Model(std::move(parameters), none), std::move(value));
+}
+
+Objective Objective::function(Model parameters, std::function<Tensor()> value) {
+  auto state = std::make_shared<State>();
+  state->layout = parameters.layout_ptr();
+  state->function = std::move(value);
+  return Objective(std::move(state));
+}
+
+ParameterLayout& Objective::layout() const {
+  return *state_->layout;
+}
+const std::shared_ptr<ParameterLayout>& Objective::layout_ptr() const {
+  return state_->layout;
+}
+const std::vector<Term>& Objective::terms() const {
+  return state_->terms;
+}
+const std::vector<std::shared_ptr<const Regularizer>>& Objective::regularizers() const {
+  return state_->regularizers;
+}
+bool Objective::has_outputs() const {
+  return !state_->terms.empty();
+}
+CostLedger& Objective::ledger() const {
+  return state_->shared->ledger;
+}
+const Communicator& Objective::communicator() const {
+  return *state_->shared->communicator;
+}
+
+int64_t Objective::examples() const {
+  return has_outputs() ? state_->terms.front().data.examples() : 1;
+}
+
+int64_t Objective::batches() const {
+  int64_t sum = 0;
+  for (const auto& term : state_->terms) sum += term.data.batches();
+  return sum;
+}
+
+int64_t Objective::memory_budget() const {
+  if (state_->shared->memory_budget < 0) state_->shared->memory_budget = available_memory() / 2;
+  return state_->shared->memory_budget;
+}
+
+void Objective::set_memory_budget(int64_t bytes) const {
+  require_non_negative("memory_budget", static_cast<double>(bytes));
+  state_->shared->memory_budget = bytes;
+}
+
+Objective Objective::on(std::vector<BatchSource> data) const {
+  if (data.size() != state_->terms.size())
+    fail_usage(fmt::format("objective.on: {} data sources given: must be one a term, {}", data.size(),
+                           state_->terms.size()));
+  auto state = std::make_shared<State>(*state_);
+  for (size_t t = 0; t < data.size(); ++t) state->terms[t].data = std::move(data[t]);
+  return Objective(std::move(state));
+}
+
+namespace {
+
+// One batch that is already in memory, and checked when its data set was made.
+class FixedBatch : public ExampleSource {
+ public:
+  explicit FixedBatch(Batch batch) : batch_(std::move(batch)) {}
+  int64_t size() const override { return batch_.size(); }
+  Batch range(int64_t begin, int64_t end) const override {
+    return begin == 0 && end == size() ? batch_ : batch_.slice(begin, end);
+  }
+  Batch select(const Tensor& indices) const override { return batch_.select(indices); }
+
+ private:
+  Batch batch_;
+};
+
+}  // namespace
+
+Objective Objective::on(const Batch& batch) const {
+  auto source = std::make_shared<FixedBatch>(batch);
+  return on({BatchSource(source, batch.size())});
+}
+
+Batch Objective::batch(size_t term, int64_t i) const {
+  return state_->terms[term].data.batch(i).to(layout().device(), layout().dtype());
+}
+
+Tensor Objective::parameter_value() const {
+  Tensor value;
+  if (state_->function) value = state_->function();
+  for (const auto& regularizer : state_->regularizers) {
+    Tensor penalty = regularizer->value(layout());
+    value = value.defined() ? value + penalty : penalty;
+  }
+  if (value.defined() && value.numel() != 1)
+    fail_usage(fmt::format("objective: the function of the parameters returned shape {}: must be a scalar",
+                           c10::str(value.sizes())));
+  return value;
+}
+
+void Objective::charge(double price, double examples, double count) const {
+  ledger().charge(price, has_outputs() ? examples : 1, state_->shared->examples, count);
+}
+
+double Objective::value() const {
+  return Linearization(*this, {}).value();
+}
+
+std::pair<double, Tensor> Objective::value_and_gradient() const {
+  Linearization linearization(*this, {.gradient = true});
+  Tensor gradient = linearization.gradient();
+  return {linearization.value(), gradient};
+}
+
+std::shared_ptr<Linearization> Objective::linearize(const Needs& needs) const {
+  return std::make_shared<Linearization>(*this, needs);
+}
+
+}  // namespace osculant

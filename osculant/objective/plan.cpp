@@ -1,0 +1,110 @@
+#include "osculant/objective/plan.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "osculant/base/error.h"
+#include "osculant/base/memory.h"
+#include "osculant/base/stopwatch.h"
+#include "osculant/base/text.h"
+
+namespace osculant {
+namespace {
+
+// One batch as an objective of its own, measured by doing everything once.
+struct Measured {
+  double sweep_seconds = 0;
+  double hessian_seconds = 0;
+  double gauss_newton_seconds = 0;
+  int64_t graph_bytes = 0;
+  int64_t working_bytes = 0;
+};
+
+Objective largest_batch(const Objective& objective) {
+  std::vector<BatchSource> first;
+  for (const auto& term : objective.terms()) {
+    auto source = std::make_shared<Dataset>(term.data.batch(0));
+    first.push_back(source->full());
+  }
+  return objective.on(std::move(first));
+}
+
+template <class Function>
+double seconds_of(Function f) {
+  Stopwatch watch;
+  f();
+  return watch.seconds();
+}
+
+Measured measure(const Objective& objective, const Needs& needs) {
+  Objective batch = objective.has_outputs() ? largest_batch(objective) : objective;
+  Measured m;
+  MemoryMeter meter;
+  Linearization linearization(batch, needs);
+  m.sweep_seconds = seconds_of([&] { linearization.value(); });
+  m.graph_bytes = linearization.graphs().bytes;
+  Tensor v = at::ones({objective.parameters()}, objective.layout().options());
+  if (needs.hessian) m.hessian_seconds = seconds_of([&] { linearization.hessian_product(v); });
+  if (needs.gauss_newton) m.gauss_newton_seconds = seconds_of([&] { linearization.gauss_newton_product(v); });
+  m.working_bytes = meter.peak() - m.graph_bytes;
+  return m;
+}
+
+}  // namespace
+
+Plan plan(const Objective& objective, const PlannedWork& work) {
+  int64_t saved_budget = objective.memory_budget();
+  double charged = objective.ledger().gradient_equivalents();
+  Measured m = measure(objective, work.needs);
+
+  Plan plan;
+  plan.budget = saved_budget;
+  plan.batches = std::max<int64_t>(objective.has_outputs() ? objective.batches() : 1, 1);
+  plan.batch_size = objective.has_outputs() ? objective.terms().front().data.batch_size() : 1;
+  plan.vector_bytes = work.vectors * objective.parameters() *
+                      static_cast<int64_t>(objective.layout().options().dtype().itemsize());
+  // A graph that is rebuilt is working memory while it lives.
+  plan.working_bytes = m.working_bytes;
+  int64_t room = plan.budget - plan.working_bytes - plan.vector_bytes;
+  plan.kept = m.graph_bytes > 0 ? std::clamp<int64_t>(room / m.graph_bytes, 0, plan.batches) : plan.batches;
+  plan.graph_bytes = plan.kept * m.graph_bytes;
+  if (plan.kept < plan.batches) plan.working_bytes += m.graph_bytes;
+
+  auto kept = static_cast<double>(plan.kept), batches = static_cast<double>(plan.batches);
+  double share = kept / batches, rebuilt = batches - kept;
+  auto H = static_cast<double>(work.hessian_products), G = static_cast<double>(work.gauss_newton_products);
+  plan.gradient_equivalents =
+      objective.ledger().gradient_equivalents() - charged + (work.needs.hessian ? Price::gradient_graph : 0) +
+      (work.needs.gauss_newton ? Price::output_graph : 0) +
+      H * (share * Price::hessian_product + (1 - share) * Price::hessian_product_recomputed) +
+      G * (share * Price::gauss_newton_product + (1 - share) * Price::gauss_newton_product_recomputed);
+  plan.seconds = m.sweep_seconds * (batches + rebuilt * (H + G)) + batches * H * m.hessian_seconds +
+                 batches * G * m.gauss_newton_seconds;
+  return plan;
+}
+
+int64_t Plan::graph_budget() const {
+  return std::max<int64_t>(budget - minimum_bytes(), 0);
+}
+
+std::string Plan::str() const {
+  return fmt::format("{:.1f} ge, about {}, peak {} of a budget of {} (graphs of {} of {} batches kept)",
+                     gradient_equivalents, format_seconds(seconds), format_bytes(peak_bytes()),
+                     format_bytes(budget), kept, batches);
+}
+
+void Plan::require_fit() const {
+  if (fits()) return;
+  std::string remedy = vector_bytes > budget / 2
+                           ? "fewer vectors (eigenvalues, basis size)"
+                           : fmt::format("a batch size below {}", format_count(batch_size));
+  fail(ErrorKind::memory,
+       fmt::format("memory_budget = {}: the work needs at least {} ({} for vectors, {} to work on "
+                   "one batch of {} examples); what would fit: that budget, or {}",
+                   format_bytes(budget), format_bytes(minimum_bytes()), format_bytes(vector_bytes),
+                   format_bytes(working_bytes), format_count(batch_size), remedy));
+}
+
+}  // namespace osculant
