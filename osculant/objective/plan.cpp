@@ -13,7 +13,7 @@
 namespace osculant {
 namespace {
 
-// One batch as an objective of its own, measured by doing everything once.
+// One batch of each term as an objective of its own, measured by doing everything once; the mean over terms.
 struct Measured {
   double sweep_seconds = 0;
   double hessian_seconds = 0;
@@ -22,7 +22,7 @@ struct Measured {
   int64_t working_bytes = 0;
 };
 
-Objective largest_batch(const Objective& objective) {
+Objective first_batches(const Objective& objective) {
   std::vector<BatchSource> first;
   for (const auto& term : objective.terms()) {
     auto source = std::make_shared<Dataset>(term.data.batch(0));
@@ -39,7 +39,7 @@ double seconds_of(Function f) {
 }
 
 Measured measure(const Objective& objective, const Needs& needs) {
-  Objective batch = objective.has_outputs() ? largest_batch(objective) : objective;
+  Objective batch = objective.has_outputs() ? first_batches(objective) : objective;
   Measured m;
   MemoryMeter meter;
   Linearization linearization(batch, needs);
@@ -49,7 +49,9 @@ Measured measure(const Objective& objective, const Needs& needs) {
   if (needs.hessian) m.hessian_seconds = seconds_of([&] { linearization.hessian_product(v); });
   if (needs.gauss_newton) m.gauss_newton_seconds = seconds_of([&] { linearization.gauss_newton_product(v); });
   m.working_bytes = meter.peak() - m.graph_bytes;
-  return m;
+  auto terms = static_cast<int64_t>(std::max<size_t>(objective.terms().size(), 1));
+  return {m.sweep_seconds / terms, m.hessian_seconds / terms, m.gauss_newton_seconds / terms, m.graph_bytes / terms,
+          m.working_bytes};
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct Plan {
   void require_fit() const;
 };
 
-// Measures the objective's largest batch: its graphs' bytes and the seconds of a sweep and of each product.
+// Measures the first batch of each term: its graphs' bytes and the seconds of a sweep and of each product.
 Plan plan(const Objective& objective, const PlannedWork& work);
 
 }  // namespace osculant
