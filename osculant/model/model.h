@@ -14,6 +14,10 @@
 #include "osculant/tensor/batch.h"
 #include "osculant/tensor/parameter_layout.h"
 
+namespace torch::nn {
+class AnyModule;
+}
+
 namespace osculant {
 
 // One row of a model's summary: a parameter and where it comes from.
@@ -21,6 +25,12 @@ struct Layer {
   std::string name;            // "features.0"
   std::vector<int64_t> shape;  // of its weight, or of its first parameter
   int64_t parameters = 0;      // trainable entries in it
+};
+
+// A parameter that goes by two names: tied weights.
+struct TiedName {
+  std::string name;   // the further name
+  std::string first;  // the one that Implementation::parameters gives it
 };
 
 // A network: trainable parameters in one flat layout, buffers, and a forward pass from inputs to outputs.
@@ -42,6 +52,7 @@ class Model {
     virtual bool training() const = 0;
     virtual std::vector<NamedTensor> parameters() const = 0;        // each distinct tensor once, in order
     virtual std::vector<NamedTensor> buffers() const { return {}; } // state that is not trained
+    virtual std::vector<TiedName> tied_names() const { return {}; }
     virtual std::vector<std::string> input_names() const { return {}; }  // empty: inputs are matched by order
     virtual bool couples_examples() const { return false; }  // batch norm in training mode does
     virtual int64_t required_batch_size() const { return 0; }  // a program exported for one size; 0 is any
@@ -59,6 +70,8 @@ class Model {
   template <class Module, std::enable_if_t<std::is_base_of_v<torch::nn::Module, Module>, int> = 0>
   Model(std::shared_ptr<Module> module, const std::vector<std::string>& frozen = {})
       : Model(module, [raw = module.get()](const Inputs& x) { return call(*raw, x); }, frozen) {}
+
+  explicit Model(const torch::nn::AnyModule& module, const std::vector<std::string>& frozen = {});
 
   // From a module and any forward pass over it.
   Model(std::shared_ptr<torch::nn::Module> module, Forward forward, const std::vector<std::string>& frozen = {});
@@ -80,9 +93,11 @@ class Model {
   std::vector<NamedTensor> frozen() const { return frozen_; }
   std::vector<Layer> layers() const;
 
-  // Everything that a file of weights holds: trainable, frozen and buffers, under the names they have.
+  // Everything that a file of weights holds: trainable, frozen and buffers, under the names they have; tied
+  // weights once, under their first. The tensors are the model's own, not copies.
   std::vector<NamedTensor> state() const;
-  // Sets parameters and buffers by name. Throws Error(data) on a missing, unknown or misshapen entry.
+  // Sets parameters and buffers by name. Throws Error(data) on a missing, unknown or misshapen entry, and then
+  // leaves the model as it was. Tied weights may come under any of their names, or all.
   void load_state(const std::vector<NamedTensor>& state) const;
 
   void train(bool on = true) const { implementation_->train(on); }
