@@ -67,12 +67,13 @@ Plan plan(const Objective& objective, const PlannedWork& work) {
   plan.batch_size = objective.has_outputs() ? objective.terms().front().data.batch_size() : 1;
   plan.vector_bytes = work.vectors * objective.parameters() *
                       static_cast<int64_t>(objective.layout().options().dtype().itemsize());
-  // A graph that is rebuilt is working memory while it lives.
   plan.working_bytes = m.working_bytes;
-  int64_t room = plan.budget - plan.working_bytes - plan.vector_bytes;
-  plan.kept = m.graph_bytes > 0 ? std::clamp<int64_t>(room / m.graph_bytes, 0, plan.batches) : plan.batches;
+  plan.kept = plan.batches;
+  if (m.graph_bytes * plan.batches > plan.graph_budget()) {
+    plan.working_bytes += m.graph_bytes;  // the graph being rebuilt
+    plan.kept = std::min(plan.graph_budget() / m.graph_bytes, plan.batches - 1);
+  }
   plan.graph_bytes = plan.kept * m.graph_bytes;
-  if (plan.kept < plan.batches) plan.working_bytes += m.graph_bytes;
 
   auto kept = static_cast<double>(plan.kept), batches = static_cast<double>(plan.batches);
   double share = kept / batches, rebuilt = batches - kept;
