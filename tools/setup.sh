@@ -224,8 +224,8 @@ prepare_peers() {
     exit 1
   fi
   say "installing the peers (bench/peers/requirements.txt) into bench/peers/.venv"
-  "$(system_python)" -m venv --clear "$environment"
-  local venv=$environment
+  [[ -x $environment/bin/python ]] || "$(system_python)" -m venv --clear "$environment"
+  local venv=$environment  # where install_torch looks
   install_torch
   "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" >&2 ||
     die "pip could not install bench/peers/requirements.txt"

@@ -1,0 +1,102 @@
+// What products with curvature cost on whole data sets, in units of g: one full gradient of the same network
+// on the same data and batches in plain libtorch. One thread, float32.
+
+#include <torch/torch.h>
+
+#include <iostream>
+
+#include "bench/benchmark.h"
+#include "osculant/curvature/curvature.h"
+#include "osculant/data/dataset.h"
+#include "osculant/model/model.h"
+#include "osculant/model/output_loss.h"
+#include "osculant/objective/objective.h"
+
+namespace nn = torch::nn;
+using at::Tensor;
+namespace bench = osculant::bench;
+
+namespace {
+
+struct Problem {
+  std::string name;
+  std::function<nn::Sequential()> network;
+  Tensor inputs, labels;
+  int64_t batch_size;
+  double hessian_bar, gauss_newton_bar;  // with kept graphs
+};
+
+// CA: tanh MLP with 1,501,770 parameters.
+nn::Sequential dense_network() {
+  std::vector<int64_t> widths = {784, 1024, 512, 256, 128, 64, 10};
+  nn::Sequential net;
+  for (size_t i = 0; i + 1 < widths.size(); ++i) {
+    if (i) net->push_back(nn::Tanh());
+    net->push_back(nn::Linear(widths[i], widths[i + 1]));
+  }
+  return net;
+}
+
+// CB: CNN with 105,866 parameters.
+nn::Sequential convolutional_network() {
+  return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 16, 3).padding(1)), nn::ReLU(), nn::MaxPool2d(2),
+                        nn::Conv2d(nn::Conv2dOptions(16, 32, 3).padding(1)), nn::ReLU(), nn::MaxPool2d(2),
+                        nn::Flatten(), nn::Linear(1568, 64), nn::ReLU(), nn::Linear(64, 10));
+}
+
+// The gradient as a training loop has it: backward of each batch's share, added up in .grad.
+void plain_gradient(nn::Sequential& net, const Problem& problem) {
+  net->zero_grad();
+  auto examples = static_cast<double>(problem.inputs.size(0));
+  auto inputs = problem.inputs.split(problem.batch_size), labels = problem.labels.split(problem.batch_size);
+  for (size_t b = 0; b < inputs.size(); ++b)
+    nn::functional::cross_entropy(net->forward(inputs[b]), labels[b],
+                                  nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
+        .div(examples)
+        .backward();
+}
+
+osculant::Objective objective_of(const Problem& problem, int64_t memory_budget) {
+  osculant::Objective objective(
+      problem.network(), osculant::CrossEntropy(),
+      osculant::Dataset(problem.inputs, problem.labels).batches(problem.batch_size));
+  objective.set_memory_budget(memory_budget);
+  return objective;
+}
+
+std::vector<bench::Row> measure(const Problem& problem, int64_t rounds) {
+  const int64_t plenty = int64_t{1} << 33;
+  auto kept = objective_of(problem, plenty), rebuilt = objective_of(problem, 0);
+  osculant::Hessian H_kept(kept), H_rebuilt(rebuilt);
+  osculant::GaussNewton G_kept(kept), G_rebuilt(rebuilt);
+  std::cout << problem.name << ": " << H_kept.linearization().graphs().str() << '\n';
+
+  Tensor v = at::randn({kept.parameters()});
+  auto times = [&](const osculant::LinearOperator& A) { return [&A, v] { A.apply(v); }; };
+  auto net = problem.network();
+  return bench::measure_interleaved(
+      [&] { plain_gradient(net, problem); },
+      {{problem.name, "Hessian product", times(H_kept), problem.hessian_bar},
+       {problem.name, "Hessian product, no memory for graphs", times(H_rebuilt), 2.6},
+       {problem.name, "Gauss-Newton product", times(G_kept), problem.gauss_newton_bar},
+       {problem.name, "Gauss-Newton product, no memory for graphs", times(G_rebuilt), std::nullopt}},
+      rounds);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto arguments = bench::parse_arguments(argc, argv, 15);
+  at::set_num_threads(1);
+  torch::manual_seed(0);
+  std::vector<Problem> problems = {
+      {"CA", dense_network, at::randn({1024, 784}), at::randint(10, {1024}, at::kLong), 512, 1.55, 1.2},
+      {"CB", convolutional_network, at::randn({512, 1, 28, 28}), at::randint(10, {512}, at::kLong), 256, 1.50,
+       1.4}};
+  bench::Record record{"products", "g, one full gradient in plain libtorch", {}};
+  for (const auto& problem : problems) {
+    auto rows = measure(problem, arguments.rounds);
+    record.rows.insert(record.rows.end(), rows.begin(), rows.end());
+  }
+  bench::write(record, arguments.out);
+}
