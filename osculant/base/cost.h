@@ -11,7 +11,7 @@ struct Price {
   static constexpr double forward = 1.0 / 3.0;                  // value, or outputs
   static constexpr double gradient = 1.0;
   static constexpr double gradient_graph = 1.1;                 // a gradient that can be differentiated again
-  static constexpr double output_graph = 1.1;                   // outputs and J'u, kept for J v and J'w
+  static constexpr double output_graph = 0.7;                   // J'u for J v and J'w, on top of a forward pass
   static constexpr double hessian_product = 1.5;                // from a kept graph
   static constexpr double hessian_product_recomputed = 2.6;     // graph built and dropped
   static constexpr double gauss_newton_product = 1.2;

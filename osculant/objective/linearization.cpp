@@ -252,7 +252,7 @@ Tensor Linearization::jacobian_product(const Tensor& v) {
     std::unique_ptr<BatchGraph> rebuilt;
     if (!slot.graph) rebuilt = make_graph(objective_, slot.term, slot.batch, {.gauss_newton = true});
     Jv.push_back((slot.graph ? *slot.graph : *rebuilt).jacobian_product(parts));
-    double price = Price::jacobian_product + (rebuilt ? Price::output_graph : 0);
+    double price = Price::jacobian_product + (rebuilt ? Price::forward + Price::output_graph : 0);
     objective_.charge(price, static_cast<double>(slot.examples));
   }
   return at::cat(Jv);
@@ -274,7 +274,7 @@ Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
     const BatchGraph& graph = slot.graph ? *slot.graph : *rebuilt;
     graph.add_jacobian_transpose_product(flat, w.narrow(0, begin, graph.outputs_size()));
     begin += graph.outputs_size();
-    double price = Price::jacobian_transpose_product + (rebuilt ? Price::output_graph : 0);
+    double price = Price::jacobian_transpose_product + (rebuilt ? Price::forward + Price::output_graph : 0);
     objective_.charge(price, static_cast<double>(slot.examples));
   }
   objective_.communicator().all_reduce_sum(flat);

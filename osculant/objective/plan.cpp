@@ -50,8 +50,8 @@ Measured measure(const Objective& objective, const Needs& needs) {
   if (needs.gauss_newton) m.gauss_newton_seconds = seconds_of([&] { linearization.gauss_newton_product(v); });
   m.working_bytes = meter.peak() - m.graph_bytes;
   auto terms = static_cast<int64_t>(std::max<size_t>(objective.terms().size(), 1));
-  return {m.sweep_seconds / terms, m.hessian_seconds / terms, m.gauss_newton_seconds / terms, m.graph_bytes / terms,
-          m.working_bytes};
+  return {m.sweep_seconds / terms, m.hessian_seconds / terms, m.gauss_newton_seconds / terms,
+          m.graph_bytes / terms, m.working_bytes};
 }
 
 }  // namespace
