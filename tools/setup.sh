@@ -82,7 +82,7 @@ need_packages() {
     stamp "$name" "no dpkg: $*"
     return
   fi
-  key="$* $(stat -c %y /var/lib/dpkg/status)"
+  key="$* $(stat -c %y /var/lib/dpkg/status 2>/dev/null || true)"
   stamped "$name" "$key" && return
   mapfile -t missing < <(missing_packages "$@")
   if ((${#missing[@]})); then
@@ -91,7 +91,7 @@ need_packages() {
       return
     fi
     install_packages "${missing[@]}"
-    key="$* $(stat -c %y /var/lib/dpkg/status)"
+    key="$* $(stat -c %y /var/lib/dpkg/status 2>/dev/null || true)"
   fi
   stamp "$name" "$key"
 }
@@ -232,13 +232,17 @@ prepare_peers() {
   stamp peers "$key"
 }
 
+# [FILE...], all sources by default
 lint() {
-  need_packages lint "${lint_packages[@]}"
-  cd "$root"
-  local sources
-  mapfile -t sources < <(find osculant tests examples bench -name '*.h' -o -name '*.cpp' | sort)
+  local sources=("$@") commands=$build_dir/lint
+  ((${#sources[@]})) ||
+    mapfile -t sources < <(cd "$root" && find "$PWD"/{osculant,tests,examples,bench} -name '*.h' -o -name '*.cpp' | sort)
   clang-format --dry-run --Werror "${sources[@]}"
-  printf '%s\n' "${sources[@]}" | grep '\.cpp$' | xargs -d '\n' -P 2 -n 1 clang-tidy --quiet -p "$build_dir/release"
+  # clang cannot read the precompiled header that GCC made: it gets the header itself.
+  mkdir -p "$commands"
+  sed -E 's#-include (\\"[^"]*cmake_pch.hxx\\"|[^ ]*cmake_pch.hxx)#-include osculant/pch.h#' \
+    "$build_dir/release/compile_commands.json" >"$commands/compile_commands.json"
+  printf '%s\n' "${sources[@]}" | grep '\.cpp$' | xargs -d '\n' -P 2 -n 1 clang-tidy --quiet -p "$commands"
 }
 
 clean() {
