@@ -1,0 +1,215 @@
+#include "osculant/spectrum/lanczos.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace osculant {
+
+Lanczos::Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream& random)
+    : A_(A), space_(A.domain()), settings_(settings), random_(random) {
+  basis_ = at::empty({settings_.capacity + 1, space_.local_size()}, space_.options());
+}
+
+bool Lanczos::start(const Tensor& deflated) {
+  deflated_ = deflated.defined() && deflated.size(1) > 0 ? deflated.t() : Tensor();
+  alpha_.clear(), beta_.clear(), arrow_.clear(), omega_.clear(), before_.clear();
+  size_ = kept_ = steps_ = first_cycle_ = 0;
+  removed_.clear();
+  next_norm_ = defect_ = 0;
+  again_ = exhausted_ = false;
+  return draw(0);
+}
+
+// A random unit vector orthogonal to the deflated ones and to the rows before it. False where the space is
+// full.
+bool Lanczos::draw(int64_t row) {
+  int64_t taken = row + (deflated_.defined() ? deflated_.size(0) : 0);
+  if (taken >= space_.size()) return false;
+  basis_[row].copy_(random_.normal({space_.local_size()}, space_.options()));
+  basis_[row].div_(space_.norm(basis_[row]));
+  for (int pass = 0; pass < 3; ++pass) basis_[row].div_(orthogonalise(row));
+  return true;
+}
+
+// w <- w - R'c for orthonormal rows R; returns c = R w.
+Tensor Lanczos::subtract_projection(const Tensor& R, const Tensor& w) {
+  Tensor c = at::mv(R, w);
+  w.addmv_(R.t(), c, /*beta=*/1, /*alpha=*/-1);
+  return c;
+}
+
+// One pass of Gram-Schmidt of a row against all there are before it; its norm afterwards.
+double Lanczos::orthogonalise(int64_t row, Tensor* removed) {
+  Tensor w = basis_[row];
+  if (deflated_.defined()) subtract_projection(deflated_, w);
+  if (row > 0) {
+    Tensor c = subtract_projection(rows(0, row), w);
+    if (removed) *removed += c.to(at::kCPU, at::kDouble);
+  }
+  rows_reorthogonalised_ += row;
+  return space_.norm(w);
+}
+
+bool Lanczos::extend() {
+  int64_t j = size_;
+  recur(j, A_.apply(basis_[j]));
+  Tensor w = basis_[j + 1];
+  double norm = space_.norm(w);
+  if (!std::isfinite(norm) || !std::isfinite(alpha_[j])) {
+    alpha_.resize(j);
+    return false;
+  }
+  ++steps_;
+  if (kept_ == 0) first_cycle_ = steps_;
+  double before = j > 0 && j != kept_ ? beta_[j - 1] : 0;
+  scale_ = std::max(scale_, std::abs(alpha_[j]) + before + norm);
+  estimate_orthogonality(j, norm);
+  norm = keep_orthogonal(j, norm);
+  size_ = j + 1;
+  if (norm > 10 * space_.epsilon() * scale_) {
+    w.div_(norm);
+  } else {  // an invariant subspace: go on from a fresh vector, uncoupled
+    norm = 0;
+    exhausted_ = !draw(j + 1);
+    std::fill(omega_.begin(), omega_.end(), space_.epsilon());
+  }
+  next_norm_ = norm;
+  beta_.resize(j + 1);
+  beta_[j] = norm;
+  return true;
+}
+
+// w = A v_j - (the coupling to the vectors before) - alpha_j v_j, with alpha_j = v_j'w (Paige 1972).
+void Lanczos::recur(int64_t j, const Tensor& product) {
+  Tensor w = basis_[j + 1], v = basis_[j];
+  if (j == kept_ && kept_ > 0) {
+    Tensor arrow = at::tensor(arrow_, at::kDouble).to(space_.options());
+    at::addmv_out(w, product, rows(0, kept_).t(), arrow, /*beta=*/1, /*alpha=*/-1);
+  } else if (j > 0) {
+    at::sub_out(w, product, basis_[j - 1], beta_[j - 1]);
+  } else {
+    w.copy_(product);
+  }
+  alpha_.resize(j + 1);
+  alpha_[j] = space_.dot(v, w);
+  w.sub_(v, alpha_[j]);
+  if (deflated_.defined()) subtract_projection(deflated_, w);
+}
+
+// The omega recurrence (Simon 1984, eq. 5): with A V = V T + beta v e' on both sides,
+//
+//   beta_j omega_{j+1,i} = (T omega_j)_i + [rest of column i] - alpha_j omega_{j,i} - beta_{j-1}
+//   omega_{j-1,i} + rounding.
+//
+// On entry omega_[i] = v_i'v_j for i < j; on return v_i'v_{j+1} for i <= j.
+void Lanczos::estimate_orthogonality(int64_t j, double norm) {
+  double u = space_.epsilon();
+  if (settings_.full || j == kept_ || norm <= u * scale_) {
+    before_ = omega_;
+    omega_.assign(j + 1, 1);  // unknown: keep_orthogonal makes it so
+    return;
+  }
+  std::vector<double> next(j + 1, u);
+  std::vector<double> current(omega_.begin(), omega_.begin() + j),
+      previous(before_.begin(), before_.begin() + j - 1);
+  current.push_back(1);
+  previous.push_back(1);
+  for (int64_t i = 0; i < j; ++i) {
+    double sum = (alpha_[i] - alpha_[j]) * current[i] - beta_[j - 1] * previous[i];
+    if (i < kept_) {
+      sum += arrow_[i] * current[kept_];
+    } else {
+      sum += beta_[i] * current[i + 1];
+      if (i > kept_) sum += beta_[i - 1] * current[i - 1];
+      if (i == kept_)
+        for (int64_t m = 0; m < kept_; ++m) sum += arrow_[m] * current[m];
+    }
+    double rounding = 2 * u * scale_ + (i < kept_ ? defect_ : 0);
+    next[i] = (sum + std::copysign(rounding, sum)) / norm;
+  }
+  before_ = std::move(omega_);
+  omega_ = std::move(next);
+}
+
+// Reorthogonalises v_{j+1} where the estimate has passed the limit, and the vector after it too, since the
+// recurrence feeds on both. Returns the norm of w. What is removed from A v_j stays out of T.
+double Lanczos::keep_orthogonal(int64_t j, double norm) {
+  double worst = 0;
+  for (double omega : omega_) worst = std::max(worst, std::abs(omega));
+  bool lost = worst > settings_.orthogonality;
+  if (!lost && !again_) return norm;
+  again_ = lost && !settings_.full;
+  Tensor removed = at::zeros({j + 1}, at::kDouble);
+  for (int pass = 0; pass < 3; ++pass) {
+    double before = norm;
+    norm = orthogonalise(j + 1, &removed);
+    if (norm > 0.7 * before) break;  // nothing cancelled (Daniel et al. 1976)
+  }
+  removed_.emplace_back(j, removed);
+  std::fill(omega_.begin(), omega_.end(), space_.epsilon());
+  return norm;
+}
+
+Tensor Lanczos::projected() const {
+  Tensor T = at::zeros({size_, size_}, at::kDouble);
+  auto t = T.accessor<double, 2>();
+  for (int64_t i = 0; i < size_; ++i) {
+    t[i][i] = alpha_[i];
+    if (i < kept_ && kept_ < size_) t[i][kept_] = t[kept_][i] = arrow_[i];
+    if (i >= kept_ && i + 1 < size_) t[i][i + 1] = t[i + 1][i] = beta_[i];
+  }
+  return T;
+}
+
+Tensor Lanczos::combine(const Tensor& S) const {
+  return at::mm(S.to(space_.options()).t(), rows(0, size_)).t();
+}
+
+// The first rows become S' times the first S.size(0), in place, a stripe of columns at a time.
+void Lanczos::transform_rows(const Tensor& S) {
+  constexpr int64_t kStripe = 8192;
+  Tensor St = S.to(space_.options()).t().contiguous(), old = rows(0, S.size(0)), out = rows(0, S.size(1));
+  for (int64_t begin = 0, n = space_.local_size(); begin < n; begin += kStripe) {
+    int64_t width = std::min(kStripe, n - begin);
+    out.narrow(1, begin, width).copy_(at::mm(St, old.narrow(1, begin, width)));
+  }
+}
+
+// The Ritz vectors inherit the basis's loss of orthogonality; one Cholesky mends it before it adds up.
+void Lanczos::orthonormalise_kept() {
+  Tensor V = rows(0, kept_).t();
+  Tensor gram = space_.gram(V, V);
+  auto [L, info] = at::linalg_cholesky_ex((gram + gram.t()) / 2);
+  if (info.item<int>() == 0) transform_rows(at::linalg_inv(L).t());
+}
+
+// With C the coefficients that reorthogonalisation removed, A V = V (T + C) + beta v e', so V S obeys its new
+// recurrence but for V C S. What of that lies in the span of V S meets vectors orthogonal to it and is
+// harmless; the rest points at vectors now given up, which come back, and the estimate has to know its size.
+double Lanczos::defect_outside(const Tensor& S) const {
+  Tensor C = at::zeros({size_, size_}, at::kDouble);
+  for (auto& [j, c] : removed_) C.select(1, j).narrow(0, 0, j + 1).add_(c);
+  Tensor CS = C.mm(S);
+  return (CS - S.mm(S.t().mm(CS))).norm(2, {0}).max().item<double>();
+}
+
+void Lanczos::restart(const Tensor& S, const Tensor& values) {
+  Tensor last = S[size_ - 1] * next_norm_;
+  defect_ += defect_outside(S);
+  removed_.clear();
+  transform_rows(S);
+  basis_[S.size(1)].copy_(basis_[size_]);
+  size_ = kept_ = S.size(1);
+  orthonormalise_kept();
+  alpha_.assign(values.data_ptr<double>(), values.data_ptr<double>() + kept_);
+  arrow_.assign(last.data_ptr<double>(), last.data_ptr<double>() + kept_);
+  beta_.assign(kept_, 0);
+  basis_[kept_].div_(orthogonalise(kept_));
+  omega_.assign(kept_, space_.epsilon());
+  before_ = omega_;
+  again_ = false;
+}
+
+}  // namespace osculant

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "osculant/base/random.h"
+#include "osculant/linop/linear_operator.h"
+
+namespace osculant {
+
+struct LanczosSettings {
+  int64_t capacity = 0;  // most basis vectors kept, >= 2
+  double orthogonality =
+      0;              // largest inner product of two basis vectors let stand; sqrt(u) keeps T exact to u
+  bool full = false;  // reorthogonalise at every step, without the estimate
+};
+
+// The Lanczos recurrence on a symmetric operator, restarted thickly, with partial reorthogonalisation:
+//
+//   A V = V T + beta v e',   V [n, size] orthonormal to `orthogonality`, v the next vector,
+//
+// T tridiagonal, or after a restart with l Ritz vectors an arrow of size l followed by a tridiagonal part
+// (Wu & Simon 2000). The loss of orthogonality is followed by the omega recurrence (Simon 1984) and mended,
+// on two successive vectors, where it passes the limit: a full pass over the basis is bound by memory and
+// costs several times a product.
+class Lanczos {
+ public:
+  // Vectors stay orthogonal to the columns of `deflated` ([n, d], orthonormal), if there are any.
+  Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream& random);
+
+  // Empties the basis and draws the first vector from the sphere, orthogonal to `deflated` (held until the
+  // next start). False where nothing is orthogonal to it.
+  bool start(const Tensor& deflated = {});
+
+  // One product, one column more of T. False when the product is not finite; the state is then the one
+  // before.
+  bool extend();
+
+  // V <- V S for S [size, l] whose columns are Ritz vectors of T with these values; v stays the next vector.
+  void restart(const Tensor& S, const Tensor& values);
+
+  int64_t size() const { return size_; }
+  bool full() const { return size_ == settings_.capacity; }
+  bool exhausted() const { return exhausted_; }    // V spans everything there is: T's values are exact
+  Tensor projected() const;                        // T, float64 [size, size]
+  double next_norm() const { return next_norm_; }  // beta
+  double scale() const { return scale_; }   // largest row sum of abs(T) seen: about norm_2(A), never less
+  int64_t steps() const { return steps_; }  // products since start()
+  int64_t first_cycle() const { return first_cycle_; }  // products from start() to the first restart
+  int64_t rows_reorthogonalised() const {
+    return rows_reorthogonalised_;
+  }                                                                // basis vectors read for it, in all
+  Tensor basis() const { return basis_.narrow(0, 0, size_).t(); }  // V, a view
+  Tensor combine(const Tensor& S) const;                           // V S, [n, k]
+
+ private:
+  Tensor rows(int64_t begin, int64_t count) const { return basis_.narrow(0, begin, count); }
+  bool draw(int64_t row);
+  void recur(int64_t j, const Tensor& product);
+  void estimate_orthogonality(int64_t j, double norm);
+  double keep_orthogonal(int64_t j, double norm);
+  double orthogonalise(int64_t row, Tensor* removed = nullptr);
+  Tensor subtract_projection(const Tensor& rows, const Tensor& w);
+  double defect_outside(const Tensor& S) const;
+  void transform_rows(const Tensor& S);
+  void orthonormalise_kept();
+
+  const LinearOperator& A_;
+  const VectorSpace space_;
+  LanczosSettings settings_;
+  RandomStream& random_;
+  Tensor basis_;                        // [capacity + 1, n], a vector a row
+  Tensor deflated_;                     // [d, n], or undefined
+  std::vector<double> alpha_, beta_;    // T's diagonal (Ritz values first); beta_[j] couples j and j + 1
+  std::vector<double> arrow_;           // couples the kept Ritz vectors and the vector after them
+  std::vector<double> omega_, before_;  // estimates of v_i'v_j for the newest vector and the one before it
+  std::vector<std::pair<int64_t, Tensor>> removed_;  // (j, what was removed from A v_j along the basis)
+  int64_t size_ = 0, kept_ = 0, steps_ = 0, first_cycle_ = 0, rows_reorthogonalised_ = 0;
+  double next_norm_ = 0, scale_ = 0, defect_ = 0;
+  bool again_ = false, exhausted_ = false;
+};
+
+}  // namespace osculant

@@ -1,0 +1,82 @@
+#include "osculant/spectrum/ritz.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "osculant/linop/orthonormalize.h"
+
+namespace osculant {
+namespace {
+
+// G^(-1/2) and G^(1/2) of a Gram matrix G = Z'Z: Z G^(-1/2) is the orthonormal block nearest to Z.
+std::pair<Tensor, Tensor> whitening(const Tensor& gram) {
+  auto [l, U] = at::linalg_eigh((gram + gram.t()) / 2);
+  Tensor root = l.clamp_min(1e-30).sqrt();
+  return {(U / root).mm(U.t()), (U * root).mm(U.t())};
+}
+
+}  // namespace
+
+std::vector<double> to_vector(const Tensor& x) {
+  Tensor y = x.contiguous();
+  return {y.data_ptr<double>(), y.data_ptr<double>() + y.numel()};
+}
+
+Tensor columns_of(const Tensor& X, const std::vector<int64_t>& columns) {
+  return X.t().index_select(0, at::tensor(columns, at::kLong).to(X.device())).t();
+}
+
+double Ritz::scale() const {
+  return value.empty() ? 0 : std::max(std::abs(value.front()), std::abs(value.back()));
+}
+
+Ritz ritz_pairs(const Lanczos& lanczos) {
+  auto [values, vectors] = at::linalg_eigh(lanczos.projected());
+  Tensor last = (vectors[lanczos.size() - 1] * lanczos.next_norm()).abs().contiguous();
+  return {values, vectors, to_vector(values), to_vector(last)};
+}
+
+std::vector<int64_t> wanted_indices(EigenTarget target, const std::vector<double>& ascending, int64_t count) {
+  int64_t m = static_cast<int64_t>(ascending.size());
+  count = std::min(count, m);
+  std::vector<int64_t> up(m), down(m);
+  std::iota(up.begin(), up.end(), 0);
+  std::iota(down.rbegin(), down.rend(), 0);
+  if (target == EigenTarget::smallest) return {up.begin(), up.begin() + count};
+  if (target == EigenTarget::dominant)
+    std::stable_sort(down.begin(), down.end(),
+                     [&](int64_t a, int64_t b) { return std::abs(ascending[a]) > std::abs(ascending[b]); });
+  std::vector<int64_t> wanted(down.begin(), down.begin() + count);
+  if (target == EigenTarget::both) wanted.insert(wanted.end(), up.begin(), up.begin() + count);
+  return wanted;
+}
+
+PairBlock pairs_of_recurrence(const VectorSpace& space, const Lanczos& lanczos, const Ritz& ritz,
+                              const std::vector<int64_t>& index) {
+  Tensor S = columns_of(ritz.vectors, index), Y = lanczos.combine(S);
+  Tensor theta = ritz.values.index_select(0, at::tensor(index, at::kLong));
+  auto [W, root] = whitening(space.gram(Y, Y));
+  // A Y = Y Theta + v beta e'S, so for Q = Y W: R = v beta e'S W + Q (W^-1 Theta W - Theta).
+  Tensor last = (S[ritz.size() - 1] * lanczos.next_norm()).unsqueeze(0).mm(W);
+  Tensor turned = (root * theta).mm(W) - at::diag(theta);
+  return {combine_columns(Y, W), {}, theta, last.t().mm(last) + turned.t().mm(turned)};
+}
+
+PairBlock rayleigh_ritz(const VectorSpace& space, const Tensor& Z, const Tensor& AZ, EigenTarget target,
+                        int64_t count) {
+  Tensor W = whitening(space.gram(Z, Z)).first;
+  Tensor H = W.mm(space.gram(Z, AZ)).mm(W);
+  auto [all, U] = at::linalg_eigh((H + H.t()) / 2);
+  if (target == EigenTarget::both) count = std::min(count, all.size(0) / 2);
+  auto index = wanted_indices(target, to_vector(all), count);
+  Tensor S = W.mm(columns_of(U, index)), theta = all.index_select(0, at::tensor(index, at::kLong));
+  PairBlock block{combine_columns(Z, S), combine_columns(AZ, S), theta, {}};
+  Tensor R = block.AQ - block.Q * theta.to(Z.options());
+  block.residual_gram = space.gram(R, R);
+  return block;
+}
+
+}  // namespace osculant

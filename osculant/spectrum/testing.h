@@ -1,0 +1,53 @@
+// Operators with known spectra, for the tests of this folder.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+
+#include "osculant/base/random.h"
+#include "osculant/linop/operators.h"
+
+namespace osculant::testing {
+
+// P diag(eigenvalues) P' in the given dtype, P the product of two random Householder reflections: all of its
+// eigenpairs are known at O(n) a product.
+inline OperatorPtr rotated_diagonal(const Tensor& eigenvalues, uint64_t seed,
+                                    at::ScalarType dtype = at::kDouble) {
+  RandomStream random(seed, "reflections");
+  int64_t n = eigenvalues.numel();
+  auto unit = [&] {
+    Tensor u = random.normal({n}, at::kDouble);
+    return (u / u.norm()).to(dtype);
+  };
+  Tensor u = unit(), w = unit(), d = eigenvalues.to(dtype).unsqueeze(1);
+  auto reflect = [](const Tensor& u, const Tensor& X) { return X - at::outer(u * 2, X.t().mv(u)); };
+  return function_operator(
+      {n, at::TensorOptions(dtype)},
+      [=](const Tensor& X) { return reflect(u, reflect(w, d * reflect(w, reflect(u, X)))); },
+      "rotated diagonal");
+}
+
+struct Spectrum {
+  std::string name;
+  Tensor eigenvalues;  // float64, in no order
+};
+
+inline Tensor cat(std::initializer_list<Tensor> parts) {
+  return at::cat(at::TensorList(parts.begin(), parts.size()));
+}
+
+// Shapes that curvature matrices have, and that solvers stumble over.
+inline std::vector<Spectrum> spectra(int64_t n) {
+  auto options = at::kDouble;
+  Tensor bulk = RandomStream(7, "bulk").normal({n - 10}, options) * 0.01;
+  Tensor ten = at::linspace(1, 10, 10, options);
+  return {{"uniform", at::linspace(-1, 1, n, options)},
+          {"power law", at::arange(1, n + 1, options).pow(-1.5)},
+          {"outliers above a bulk", cat({ten, bulk})},
+          {"plus minus pairs", cat({ten.slice(0, 0, 5), -ten.slice(0, 0, 5) * 1.0001, bulk})},
+          {"clusters", cat({10 + ten.slice(0, 0, 4) * 1e-6, -5 - ten.slice(0, 0, 6) * 1e-6, bulk})},
+          {"gap", cat({ten * 0.1 + 100, bulk})}};
+}
+
+}  // namespace osculant::testing
