@@ -1,0 +1,56 @@
+#include "osculant/spectrum/statistics.h"
+
+#include <cmath>
+
+namespace osculant {
+namespace {
+
+double guarded(double x) {
+  return std::abs(x) < 1e-300 ? 1e-300 : x;
+}
+
+// The continued fraction of the incomplete beta function (Abramowitz & Stegun 26.5.8) by Lentz's method.
+double beta_fraction(double a, double b, double x) {
+  double c = 1, d = 1 / guarded(1 - (a + b) * x / (a + 1)), h = d;
+  for (int m = 1; m < 500; ++m) {
+    double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+    d = 1 / guarded(1 + even * d);
+    c = guarded(1 + even / c);
+    h *= d * c;
+    double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+    d = 1 / guarded(1 + odd * d);
+    c = guarded(1 + odd / c);
+    h *= d * c;
+    if (std::abs(d * c - 1) < 1e-15) break;
+  }
+  return h;
+}
+
+// The regularised incomplete beta function I_x(a, b).
+double incomplete_beta(double a, double b, double x) {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  double front =
+      std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
+  return x < (a + 1) / (a + b + 2) ? front * beta_fraction(a, b, x) / a
+                                   : 1 - front * beta_fraction(b, a, 1 - x) / b;
+}
+
+// P(T > t) for t >= 0 (Abramowitz & Stegun 26.7.1).
+double upper_tail(double t, double dof) {
+  return 0.5 * incomplete_beta(dof / 2, 0.5, dof / (dof + t * t));
+}
+
+}  // namespace
+
+double student_quantile(double p, double dof) {
+  if (p < 0.5) return -student_quantile(1 - p, dof);
+  double low = 0, high = 1;
+  while (upper_tail(high, dof) > 1 - p) high *= 2;
+  for (int i = 0; i < 200 && high - low > 1e-14 * high; ++i) {
+    double middle = (low + high) / 2;
+    (upper_tail(middle, dof) > 1 - p ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+}  // namespace osculant
