@@ -39,6 +39,7 @@ class IdxTest : public ::testing::Test {
  protected:
   void TearDown() override { std::filesystem::remove(path_); }
   Tensor load(const std::string& contents) {
+    std::filesystem::remove(path_);  // some file systems flush a file that is cut and written again
     std::ofstream(path_, std::ios::binary) << contents;
     return load_idx(path_);
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "osculant/base/error.h"
 #include "osculant/io/atomic_file.h"
@@ -67,6 +68,34 @@ TEST_F(SafetensorsTest, GivesBackWhatWasSavedInEveryDtype) {
     }
   }
   EXPECT_EQ(file.metadata, (std::map<std::string, std::string>{{"format", "pt"}, {"note", "a\nb"}}));
+}
+
+// Any set of tensors, in any memory layout, comes back to the bit; 60 sets drawn at random.
+TEST_F(SafetensorsTest, GivesBackRandomSetsOfTensors) {
+  const std::vector<at::ScalarType> types{at::kBool, at::kByte,  at::kShort,    at::kInt,
+                                          at::kLong, at::kFloat, at::kBFloat16, at::kDouble};
+  std::mt19937 random(11);
+  auto below = [&](size_t n) { return static_cast<int64_t>(random() % n); };
+  for (int round = 0; round < 60; ++round) {
+    std::vector<NamedTensor> tensors;
+    for (int64_t i = below(6); i > 0; --i) {
+      std::vector<int64_t> shape(static_cast<size_t>(below(4)));
+      for (auto& d : shape) d = below(5);
+      auto tensor = at::randint(0, 100, shape).to(types[static_cast<size_t>(below(types.size()))]);
+      if (tensor.dim() >= 2 && below(2) == 0) tensor = tensor.transpose(0, 1);
+      if (tensor.dim() >= 1 && below(3) == 0) tensor = tensor.slice(0, 0, std::nullopt, 2);
+      if (tensor.dim() == 1 && below(3) == 0) tensor = tensor.unsqueeze(0).expand({3, tensor.size(0)});
+      tensors.push_back(
+          {fmt::format("layer.{}.\"{}\"", i, std::string(static_cast<size_t>(below(9)), 'w')), tensor});
+    }
+    save_safetensors(path_, tensors);
+    auto file = load_safetensors(path_);
+    ASSERT_EQ(file.tensors.size(), tensors.size());
+    for (const auto& [name, tensor] : tensors) {
+      EXPECT_EQ(file.tensor(name).scalar_type(), tensor.scalar_type());
+      EXPECT_TRUE(file.tensor(name).equal(tensor)) << round << " " << name;
+    }
+  }
 }
 
 TEST_F(SafetensorsTest, ReadsAFileWrittenByHand) {
@@ -159,6 +188,7 @@ TEST_F(SafetensorsTest, SurvivesEveryTruncationAndEveryFlippedByte) {
                    {{"k", "v"}});
   auto good = read_file(path_);
   auto load = [&](const std::string& contents) {
+    std::filesystem::remove(path_);  // some file systems flush a file that is cut and written again
     std::ofstream(path_, std::ios::binary) << contents;  // no write_file: it waits for the disk each time
     try {
       auto file = load_safetensors(path_);

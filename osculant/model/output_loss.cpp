@@ -37,7 +37,8 @@ struct Range {
 void require_within(const char* what, const std::string& loss, const Tensor& t, Range range,
                     const std::string& constraint) {
   if (t.numel() == 0) return;
-  auto [low, high] = at::aminmax(t);
+  // Bool and wide unsigned integers have no aminmax.
+  auto [low, high] = at::aminmax(t.is_floating_point() ? t : t.to(at::kLong));
   auto ends = at::stack({low, high}).to(at::kCPU, at::kDouble);
   const double* end = ends.const_data_ptr<double>();
   if (end[0] >= range.low && end[1] <= range.high) return;  // false for NaN
@@ -319,9 +320,7 @@ class CrossEntropyLoss : public OutputLoss::Implementation {
       fail_data(fmt::format("{}: outputs have shape {}, class indices {}: must be [{}]", name(), shape_of(z),
                             shape_of(y), fmt::join(expected, ", ")));
     int64_t classes = z.size(1);
-    // NaN cannot be in integers, and min and max of small ones are exact as doubles.
-    require_within("label ", name(), y.scalar_type() == at::kBool ? y.to(at::kByte) : y,
-                   {0, static_cast<double>(classes - 1)},
+    require_within("label ", name(), y, {0, static_cast<double>(classes - 1)},
                    fmt::format("between 0 and {}, the outputs having {} classes", classes - 1, classes));
   }
 

@@ -184,10 +184,15 @@ TEST(OutputLoss, LabelsOfAnyIntegerWidth) {
   auto z = at::randn({4, 2}, kDouble);
   auto y = at::tensor({0, 1, 1, 0}, at::kLong);
   double expected = value_of(CrossEntropy(), z, batch_of(y));
-  for (auto type : {at::kBool, at::kByte, at::kChar, at::kShort, at::kInt}) {
+  for (auto type :
+       {at::kBool, at::kByte, at::kChar, at::kShort, at::kInt, at::kUInt16, at::kUInt32, at::kUInt64}) {
     auto batch = batch_of(y.to(type));
     CrossEntropy()->check({z}, batch);
     EXPECT_EQ(value_of(CrossEntropy(), z, batch), expected) << c10::toString(type);
+    auto column = batch_of(y.to(type).unsqueeze(1));
+    BinaryCrossEntropy()->check({z.narrow(1, 0, 1)}, column);
+    EXPECT_EQ(value_of(BinaryCrossEntropy(), z.narrow(1, 0, 1), column),
+              value_of(BinaryCrossEntropy(), z.narrow(1, 0, 1), batch_of(y.to(at::kDouble).unsqueeze(1))));
   }
 }
 
