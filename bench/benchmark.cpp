@@ -20,13 +20,6 @@ double seconds_of(const std::function<void()>& f) {
   return watch.seconds();
 }
 
-Row row_of(const Work& work, std::vector<double> ratios) {
-  std::sort(ratios.begin(), ratios.end());
-  return {work.problem,   work.name,     ratios[ratios.size() / 2],
-          ratios.front(), ratios.back(), static_cast<int64_t>(ratios.size()),
-          work.bar};
-}
-
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);)
@@ -40,6 +33,13 @@ std::string processor() {
 }
 
 }  // namespace
+
+Row row_of(const Work& work, std::vector<double> rounds) {
+  std::sort(rounds.begin(), rounds.end());
+  return {work.problem,   work.name,     rounds[rounds.size() / 2],
+          rounds.front(), rounds.back(), static_cast<int64_t>(rounds.size()),
+          work.bar};
+}
 
 std::vector<Row> measure_interleaved(const std::function<void()>& reference, const std::vector<Work>& works,
                                      int64_t rounds) {

@@ -12,8 +12,8 @@ namespace osculant::bench {
 // machine that slows down for a while slows both.
 struct Work {
   std::string problem, name;
-  std::function<void()> run;
-  std::optional<double> bar;  // what the median should not exceed
+  std::function<void()> run = {};
+  std::optional<double> bar = {};  // what the median should not exceed
 };
 
 struct Row {
@@ -22,6 +22,9 @@ struct Row {
   int64_t rounds;
   std::optional<double> bar;
 };
+
+// The median and the extremes of what the rounds of `work` took.
+Row row_of(const Work& work, std::vector<double> rounds);
 
 // Runs everything once to warm up, then `rounds` times in turn: reference, work, reference, work, ... Each
 // time is divided by the mean of the reference's before and after it.

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "bench/benchmark.h"
+#include "bench/networks.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/data/dataset.h"
 #include "osculant/model/model.h"
@@ -25,24 +26,6 @@ struct Problem {
   int64_t batch_size;
   double hessian_bar, gauss_newton_bar;  // with kept graphs
 };
-
-// CA: tanh MLP with 1,501,770 parameters.
-nn::Sequential dense_network() {
-  std::vector<int64_t> widths = {784, 1024, 512, 256, 128, 64, 10};
-  nn::Sequential net;
-  for (size_t i = 0; i + 1 < widths.size(); ++i) {
-    if (i) net->push_back(nn::Tanh());
-    net->push_back(nn::Linear(widths[i], widths[i + 1]));
-  }
-  return net;
-}
-
-// CB: CNN with 105,866 parameters.
-nn::Sequential convolutional_network() {
-  return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 16, 3).padding(1)), nn::ReLU(), nn::MaxPool2d(2),
-                        nn::Conv2d(nn::Conv2dOptions(16, 32, 3).padding(1)), nn::ReLU(), nn::MaxPool2d(2),
-                        nn::Flatten(), nn::Linear(1568, 64), nn::ReLU(), nn::Linear(64, 10));
-}
 
 // The gradient as a training loop has it: backward of each batch's share, added up in .grad.
 void plain_gradient(nn::Sequential& net, const Problem& problem) {
@@ -89,10 +72,10 @@ int main(int argc, char** argv) {
   auto arguments = bench::parse_arguments(argc, argv, 15);
   at::set_num_threads(1);
   torch::manual_seed(0);
-  std::vector<Problem> problems = {
-      {"CA", dense_network, at::randn({1024, 784}), at::randint(10, {1024}, at::kLong), 512, 1.55, 1.2},
-      {"CB", convolutional_network, at::randn({512, 1, 28, 28}), at::randint(10, {512}, at::kLong), 256, 1.50,
-       1.4}};
+  std::vector<Problem> problems = {{"CA", bench::dense_network, at::randn({1024, 784}),
+                                    at::randint(10, {1024}, at::kLong), 512, 1.55, 1.2},
+                                   {"CB", bench::convolutional_network, at::randn({512, 1, 28, 28}),
+                                    at::randint(10, {512}, at::kLong), 256, 1.50, 1.4}};
   bench::Record record{"products", "g, one full gradient in plain libtorch", {}};
   for (const auto& problem : problems) {
     auto rows = measure(problem, arguments.rounds);
