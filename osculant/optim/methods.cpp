@@ -1,0 +1,248 @@
+#include "osculant/optim/methods.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "osculant/base/cost.h"
+#include "osculant/base/error.h"
+#include "osculant/base/text.h"
+
+namespace osculant {
+
+namespace {
+
+void visit(OptionVisitor& v, SgdOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("weight_decay", o.weight_decay, ">= 0", "adds this times theta to the gradient");
+}
+
+void visit(OptionVisitor& v, MomentumOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("momentum", o.momentum, "in (0, 1]", "share of the last step that is kept");
+  v.flag("nesterov", o.nesterov, "Nesterov's form of momentum");
+  v.number("weight_decay", o.weight_decay, ">= 0", "adds this times theta to the gradient");
+}
+
+template <class Options>
+void visit_adam(OptionVisitor& v, Options& o, const char* decay) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("beta1", o.beta1, "in [0, 1)", "decay of the mean of gradients");
+  v.number("beta2", o.beta2, "in [0, 1)", "decay of the mean of their squares");
+  v.number("epsilon", o.epsilon, ">= 0", "added to the root of the mean square");
+  v.number("weight_decay", o.weight_decay, ">= 0", decay);
+  v.flag("amsgrad", o.amsgrad, "never let the mean square fall (Reddi et al. 2018)");
+}
+void visit(OptionVisitor& v, AdamOptions& o) {
+  visit_adam(v, o, "adds this times theta to the gradient");
+}
+void visit(OptionVisitor& v, AdamWOptions& o) {
+  visit_adam(v, o, "shrinks theta by learning_rate times this a step");
+}
+
+void visit(OptionVisitor& v, RmspropOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("alpha", o.alpha, "in [0, 1]", "decay of the mean of squared gradients");
+  v.number("epsilon", o.epsilon, ">= 0", "added to the root of the mean square");
+  v.number("momentum", o.momentum, "in [0, 1]", "share of the last step that is kept");
+  v.flag("centered", o.centered, "divide by the variance in place of the mean square");
+  v.number("weight_decay", o.weight_decay, ">= 0", "adds this times theta to the gradient");
+}
+
+void visit(OptionVisitor& v, LbfgsOptions& o) {
+  v.integer("memory", o.memory, ">= 1", "pairs of steps and gradient changes kept");
+  v.number("decrease", o.decrease, "in (0, 0.5]", "c1 of the strong Wolfe conditions");
+  v.number("curvature", o.curvature, "between decrease and 1", "c2 of the strong Wolfe conditions");
+  v.integer("max_evaluations", o.max_evaluations, ">= 1", "values and gradients a line search may take");
+}
+
+void visit(OptionVisitor& v, HessianFreeOptions& o) {
+  v.number("damping", o.damping, "> 0", "lambda at the start; the gain ratio moves it");
+  v.number("minimum_damping", o.minimum_damping, ">= 0", "lambda never falls below it");
+  v.integer("cg_iterations", o.cg_iterations, ">= 1", "conjugate gradient iterations a step, at most");
+  v.number("cg_tolerance", o.cg_tolerance, ">= 0", "relative progress an iteration below which CG stops");
+  v.number("momentum", o.momentum, "in [0, 1]", "CG starts at this times its last solution");
+  v.flag("backtrack", o.backtrack,
+         "backtrack over CG's iterates and along the step; false: accept by gain ratio");
+}
+
+void visit(OptionVisitor& v, InverseCorrectionOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "eta");
+  v.number("epsilon", o.epsilon, ">= 0", "eps, added to the inverse in every direction");
+  v.choice<CurvatureMode>("curvature", o.curvature,
+                          {{"signed", CurvatureMode::signed_values},
+                           {"absolute", CurvatureMode::absolute},
+                           {"positive", CurvatureMode::positive}},
+                          "inverts l (climbs where it is negative), abs(l), or positive l alone");
+  v.integer("rank", o.rank, ">= 1", "eigenpairs kept; auto: full for n <= 500, else 20",
+            {{"auto", automatic_rank}, {"full", full_rank}});
+  v.integer("refresh", o.refresh, ">= 0", "steps between factorisations; 0: 1 at full rank, else 10");
+  v.number("cutoff", o.cutoff, "in [0, 1]",
+           "eigenvalues below this share of the largest are not inverted; 0: rounding");
+  v.flag("line_search", o.line_search,
+         "shorten eta until the loss falls enough, reject the step if it never does");
+}
+
+// A row's options and factory, from the one function that tells the struct.
+template <class Options>
+MethodInfo row(std::string name, std::string summary, std::string citation, Method (*make)(const Options&),
+               Formula memory, Formula cost) {
+  Options defaults;
+  OptionLister lister;
+  visit(lister, defaults);
+  auto from_map = [name, make](const OptionMap& values) {
+    Options options;
+    OptionReader reader(name, values);
+    visit(reader, options);
+    reader.require_all_read();
+    return make(options);
+  };
+  return {std::move(name), std::move(summary), std::move(citation),
+          lister.options,  std::move(memory),  std::move(cost),
+          from_map};
+}
+
+// `count` vectors of n numbers.
+Formula vectors(double count, std::string text) {
+  return {std::move(text), [count](const ProblemSize& size) {
+            return count * static_cast<double>(size.parameters) * static_cast<double>(size.bytes_per_number);
+          }};
+}
+
+Formula equivalents(double price, std::string text) {
+  return {std::move(text), [price](const ProblemSize& size) { return price * size.share(); }};
+}
+
+double inverse_correction_memory(const ProblemSize& size) {
+  auto n = static_cast<double>(size.parameters), bytes = static_cast<double>(size.bytes_per_number);
+  auto k = static_cast<double>(resolved_rank({}, size.parameters));
+  if (k == n) return n * n * (bytes + 3 * 8);  // products, and H, V, workspace in float64
+  return (k + std::max(100.0, 15 * k)) * n * bytes;
+}
+
+// Lanczos takes about 5 products a pair at its tolerance of 1e-2.
+double inverse_correction_cost(const ProblemSize& size) {
+  auto n = static_cast<double>(size.parameters), k = static_cast<double>(resolved_rank({}, size.parameters));
+  if (k == n) return (Price::gradient_graph + Price::hessian_product * n) * size.share();
+  return (Price::gradient + (Price::gradient_graph - Price::gradient + Price::hessian_product * 5 * k) / 10) *
+         size.share();
+}
+
+std::vector<MethodInfo> make_table() {
+  constexpr double typical_cg = 50;
+  double hessian_free_cost =
+      Price::gradient + Price::output_graph + Price::gauss_newton_product * typical_cg + 3 * Price::forward;
+  return {
+      row("sgd", "gradient descent, torch's", "Robbins & Monro 1951", methods::sgd, vectors(1, "n numbers"),
+          equivalents(Price::gradient, "b/N")),
+      row("momentum", "gradient descent with momentum, torch's", "Polyak 1964; Sutskever et al. 2013",
+          methods::momentum, vectors(2, "2 n numbers"), equivalents(Price::gradient, "b/N")),
+      row("adam", "Adam, torch's", "Kingma & Ba 2015", methods::adam, vectors(3, "3 n numbers"),
+          equivalents(Price::gradient, "b/N")),
+      row("adamw", "Adam with decoupled weight decay, torch's", "Loshchilov & Hutter 2019", methods::adamw,
+          vectors(3, "3 n numbers"), equivalents(Price::gradient, "b/N")),
+      row("rmsprop", "RMSprop, torch's", "Tieleman & Hinton 2012", methods::rmsprop,
+          vectors(2, "2 n numbers"), equivalents(Price::gradient, "b/N")),
+      row("lbfgs", "limited-memory BFGS with strong Wolfe line search; for full batches",
+          "Nocedal 1980; Liu & Nocedal 1989; More & Thuente 1994", methods::lbfgs,
+          vectors(23, "(2 memory + 3) n numbers; at memory = 10"),
+          equivalents(1.2 * Price::gradient, "e b/N, e evaluations a line search; at e = 1.2, typical")),
+      row("hessian_free", "Gauss-Newton steps by conjugate gradients; for large batches", "Martens 2010",
+          methods::hessian_free, vectors(22, "(7 + iterates kept) n numbers; at 15 iterates"),
+          equivalents(hessian_free_cost,
+                      "(2.1 + 1.2 i + t/3) b/N, i CG iterations, t trials; at i = 50, t = 3")),
+      row("inverse_correction", "theta <- theta - eta (H^-1 + eps I) g for a singular Hessian",
+          "the corrected inverse; Dauphin et al. 2014 for absolute values", methods::inverse_correction,
+          {"n <= 500: n^2 (8 * 3 + bytes); else (k + 15 k) n numbers, k = 20", inverse_correction_memory},
+          {"n <= 500: (1.1 + 1.5 n) b/N; else (1 + 0.75 k) b/N, k = 20", inverse_correction_cost}),
+  };
+}
+
+}  // namespace
+
+namespace methods {
+
+namespace {
+
+template <class Options>
+Method torch_method(const char* name, const Options& options,
+                    std::unique_ptr<Direction> (*make)(const Options&)) {
+  options.check();
+  return Method(name, [options, make](const ParameterLayout&) {
+    return MethodParts{make(options), fixed_rate(), std::nullopt};
+  });
+}
+
+}  // namespace
+
+Method sgd(const SgdOptions& options) {
+  return torch_method<SgdOptions>("sgd", options, torch_sgd);
+}
+Method momentum(const MomentumOptions& options) {
+  return torch_method<MomentumOptions>("momentum", options, torch_sgd);
+}
+Method adam(const AdamOptions& options) {
+  return torch_method("adam", options, torch_adam);
+}
+Method adamw(const AdamWOptions& options) {
+  return torch_method("adamw", options, torch_adamw);
+}
+Method rmsprop(const RmspropOptions& options) {
+  return torch_method("rmsprop", options, torch_rmsprop);
+}
+
+Method lbfgs(const LbfgsOptions& options) {
+  options.check();
+  return Method("lbfgs", [options](const ParameterLayout&) {
+    StrongWolfeOptions search{.decrease = options.decrease,
+                              .curvature = options.curvature,
+                              .max_evaluations = options.max_evaluations};
+    // A failed search empties the memory; the second attempt goes along the gradient.
+    return MethodParts{lbfgs_direction(options), strong_wolfe_rule(search), std::nullopt, 2};
+  });
+}
+
+Method hessian_free(const HessianFreeOptions& options) {
+  options.check();
+  return Method("hessian_free", [options](const ParameterLayout&) {
+    return MethodParts{hessian_free_direction(options), options.backtrack ? backtracking() : gain_ratio(),
+                       Damping({.initial = options.damping, .minimum = options.minimum_damping})};
+  });
+}
+
+Method inverse_correction(const InverseCorrectionOptions& options) {
+  options.check();
+  return Method("inverse_correction", [options](const ParameterLayout& layout) {
+    auto rule = options.line_search
+                    ? backtracking({.initial = options.learning_rate, .decrease = 1e-4, .factor = 0.5})
+                    : fixed_rate(options.learning_rate);
+    return MethodParts{inverse_correction_direction(options, layout.size()), std::move(rule), std::nullopt};
+  });
+}
+
+}  // namespace methods
+
+const std::vector<MethodInfo>& method_table() {
+  static const std::vector<MethodInfo> table = make_table();
+  return table;
+}
+
+const MethodInfo& find_method(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& method : method_table()) {
+    if (method.name == name) return method;
+    names.push_back(method.name);
+  }
+  auto near = nearest_word(name, names);
+  fail_usage(fmt::format("method \"{}\": unknown{}; there are {}", name,
+                         near.empty() ? "" : fmt::format(" (did you mean {}?)", near),
+                         fmt::join(names, ", ")));
+}
+
+Method make_method(const std::string& name, const OptionMap& options) {
+  return find_method(name).make(options);
+}
+
+}  // namespace osculant

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "osculant/optim/hessian_free.h"
+#include "osculant/optim/inverse_correction.h"
+#include "osculant/optim/lbfgs.h"
+#include "osculant/optim/method.h"
+#include "osculant/optim/options.h"
+#include "osculant/optim/torch_optimizer.h"
+
+namespace osculant {
+
+// The training methods, each with its options: methods::adam({.learning_rate = 1e-2}). Options are checked
+// here.
+namespace methods {
+Method sgd(const SgdOptions& options = {});
+Method momentum(const MomentumOptions& options = {});
+Method adam(const AdamOptions& options = {});
+Method adamw(const AdamWOptions& options = {});
+Method rmsprop(const RmspropOptions& options = {});
+Method lbfgs(const LbfgsOptions& options = {});
+Method hessian_free(const HessianFreeOptions& options = {});
+Method inverse_correction(const InverseCorrectionOptions& options = {});
+}  // namespace methods
+
+// What a method's memory and cost depend on.
+struct ProblemSize {
+  int64_t parameters = 0;        // n
+  int64_t examples = 0;          // N
+  int64_t outputs = 1;           // K, of one example
+  int64_t batch_size = 0;        // b; 0: N
+  int64_t bytes_per_number = 4;  // of theta's dtype
+  double share() const {
+    return batch_size > 0 && examples > 0 ? double(batch_size) / double(examples) : 1.0;
+  }
+};
+
+// A formula of n, N, K and b, in words and to compute.
+struct Formula {
+  std::string text;
+  std::function<double(const ProblemSize&)> value;
+};
+
+// A row of the table of methods.
+struct MethodInfo {
+  std::string name;
+  std::string summary;  // one line
+  std::string citation;
+  std::vector<OptionInfo> options;
+  Formula memory;  // bytes beside theta, its copy and one gradient, without the graphs of a batch
+  Formula cost;    // gradient equivalents a step
+  std::function<Method(const OptionMap&)> make;  // throws Error(usage) for an option unknown or out of range
+};
+
+const std::vector<MethodInfo>& method_table();
+const MethodInfo& find_method(const std::string& name);  // Error(usage) naming the nearest
+Method make_method(const std::string& name, const OptionMap& options = {});
+
+}  // namespace osculant
