@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "osculant/optim/stepper.h"
+#include "osculant/optim/target.h"
+
+namespace osculant {
+
+// How much work a run may do.
+struct Budget {
+  enum class Unit { none, seconds, gradient_equivalents };
+  Unit unit = Unit::none;
+  double amount = 0;
+  std::string str() const;  // "60 s", "500 ge", "none"
+};
+Budget seconds(double amount);               // spent in steps; evaluations are free
+Budget gradient_equivalents(double amount);  // 1 ge is one gradient over the whole training set
+
+class Minimizer;
+struct Summary;
+
+// What an evaluation found, on all training data, models in evaluation mode.
+struct Evaluation {
+  int64_t step = 0;                  // steps made before it
+  double loss = unknown_number;      // the data terms: the training objective without regularisers
+  std::vector<Metric> metrics = {};  // "loss" first, then what MinimizeOptions::metrics returned
+  double epochs = 0, seconds = 0, gradient_equivalents = 0;  // of training, until now
+};
+
+// Looks on while a Minimizer works: progress lines, metric files, checkpoints. Exceptions end the run.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on_start(const Minimizer& minimizer) {}
+  virtual void on_step(const StepRecord& record, const Minimizer& minimizer) {}
+  virtual void on_evaluation(const Evaluation& evaluation, const Minimizer& minimizer) {}
+  virtual void on_end(const Summary& summary, const Minimizer& minimizer) {}
+};
+
+// When to stop: whatever comes first. At least one of budget, steps, epochs, target, gradient_norm is needed.
+struct MinimizeOptions {
+  Budget budget = {};        // seconds(60), gradient_equivalents(500)
+  int64_t steps = 0;         // 0: no limit
+  double epochs = 0;         // 0: no limit
+  std::string target = {};   // "loss<=1e-4", "test.accuracy>=0.88"; empty: none
+  double gradient_norm = 0;  // of the step's batch; 0: no limit
+  uint64_t seed = 0;
+  int64_t batch_size = 0;        // 0: the data source's; full_batch
+  int64_t evaluate_every = 0;    // steps; 0: every step on the full batch, every epoch otherwise
+  int64_t max_failures = 10;     // steps in a row that were not finite
+  int64_t max_rejections = 100;  // steps in a row that were refused, for these or other reasons
+  std::function<std::vector<Metric>()> metrics = {};  // evaluated with the loss, models in evaluation mode
+  std::vector<std::shared_ptr<Observer>> observers = {};
+  void check() const;
+};
+
+enum class StopReason {
+  target,             // reached
+  steps,              // all made
+  epochs,             // all made
+  budget,             // spent
+  gradient_norm,      // small enough
+  stalled,            // too many steps in a row refused
+  numerical_failure,  // too many steps in a row not finite; the last good parameters are back
+  interrupted,        // a signal, or request_interrupt()
+};
+std::string to_string(StopReason reason);  // "numerical_failure"
+
+struct Summary {
+  std::string method;
+  StopReason reason = StopReason::steps;
+  std::string message;          // the reason in words, with the numbers that were compared
+  std::optional<bool> reached;  // the target; absent without one
+  int64_t parameters = 0;       // n
+  int64_t examples = 0;         // N
+  int64_t steps = 0, rejected_steps = 0, failed_steps = 0;  // refused; of these not finite
+  double epochs = 0;
+  double initial_loss = unknown_number, final_loss = unknown_number;
+  std::vector<Metric> final_metrics;
+  double gradient_norm = unknown_number;  // at the end, of the step's batch; NaN when nobody computed it
+  double seconds = 0;                     // in steps
+  double evaluation_seconds = 0;          // beside them
+  double gradient_equivalents = 0;
+
+  std::string brief_report() const;  // one line
+  std::string full_report() const;   // a table
+};
+
+// The loop round a Stepper: stop rules, evaluations, observers. Trouble with numbers is a stop reason.
+class Minimizer {
+ public:
+  Minimizer(Objective objective, const Method& method, MinimizeOptions options);
+
+  Summary run();
+
+  const Stepper& stepper() const { return stepper_; }
+  const MinimizeOptions& options() const { return options_; }
+  const Evaluation& last_evaluation() const { return last_; }
+
+  // Everything that a run which resumes needs; call load before run.
+  void save(Archive& archive) const;
+  void load(const Archive& archive);
+
+ private:
+  struct Stop {
+    StopReason reason;
+    std::string message;
+  };
+  std::optional<Stop> stop_before_step();
+  std::optional<Stop> stop_after_step() const;
+  std::optional<Stop> target_reached() const;
+  bool evaluation_due() const;
+  void evaluate();
+  double training_loss();
+  Stop loop();
+  Summary summarize(const Stop& stop);
+
+  MinimizeOptions options_;
+  Stepper stepper_;
+  std::optional<Target> target_;
+  Evaluation last_;
+  bool evaluated_ = false;
+  double initial_loss_ = unknown_number;
+  double evaluation_seconds_ = 0;
+};
+
+// Trains the objective's parameters, in place, from where they are.
+Summary minimize(Objective objective, const Method& method, const MinimizeOptions& options);
+
+}  // namespace osculant

@@ -1,0 +1,266 @@
+#include "osculant/optim/minimizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <csignal>
+
+#include "osculant/base/error.h"
+#include "osculant/base/interrupt.h"
+#include "osculant/io/archive.h"
+#include "osculant/optim/methods.h"
+#include "osculant/optim/testing.h"
+
+namespace osculant {
+namespace {
+
+using testing::f64;
+using ::testing::HasSubstr;
+
+std::string refusal(const MinimizeOptions& options) {
+  try {
+    minimize(testing::small_mlp(), methods::adam(), options);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Target, reads_comparisons) {
+  EXPECT_TRUE(Target::parse("loss<=1e-4").reached(1e-4));
+  EXPECT_FALSE(Target::parse("loss<1e-4").reached(1e-4));
+  EXPECT_TRUE(Target::parse("loss = 1e-4").reached(1e-5));
+  EXPECT_TRUE(Target::parse("test.accuracy = 0.8").reached(0.9));
+  EXPECT_FALSE(Target::parse("test.accuracy>=0.8").reached(0.7));
+  EXPECT_FALSE(Target::parse("loss<=1").reached(unknown_number));
+  EXPECT_EQ(Target::parse("test.accuracy>0.8").metric(), "test.accuracy");
+  for (const char* text : {"loss", "loss<=", "<=1", "loss=<1", "loss<=x", "loss<=1e-4 or so", ""})
+    EXPECT_THROW(Target::parse(text), Error) << text;
+}
+
+TEST(Minimizer, stops_at_the_target) {
+  auto objective = testing::small_mlp();
+  auto summary = minimize(objective, methods::lbfgs(), {.steps = 500, .target = "loss<=0.01"});
+  EXPECT_EQ(summary.reason, StopReason::target);
+  EXPECT_EQ(summary.reached, true);
+  EXPECT_LE(objective.value(), 0.01);
+  EXPECT_THAT(summary.message, HasSubstr("loss <= 0.01 reached"));
+  EXPECT_LT(summary.steps, 500);
+
+  auto missed = minimize(testing::small_mlp(), methods::adam(), {.steps = 3, .target = "loss<=1e-9"});
+  EXPECT_EQ(missed.reason, StopReason::steps);
+  EXPECT_EQ(missed.reached, false);
+  EXPECT_EQ(missed.steps, 3);
+  EXPECT_EQ(minimize(testing::small_mlp(), methods::adam(), {.steps = 3}).reached, std::nullopt);
+  EXPECT_EQ(minimize(testing::small_mlp(), methods::adam(), {.target = "loss<=1e9"}).steps, 0);
+}
+
+TEST(Minimizer, stops_on_targets_of_other_metrics) {
+  int calls = 0;
+  MinimizeOptions options{.target = "test.accuracy>=0.3"};
+  options.metrics = [&] { return std::vector<Metric>{{"test.accuracy", 0.1 * calls++}}; };
+  auto summary = minimize(testing::small_mlp(), methods::adam(), options);
+  EXPECT_EQ(summary.steps, 3);
+  ASSERT_EQ(summary.final_metrics.size(), 2u);
+  EXPECT_NEAR(summary.final_metrics[1].value, 0.3, 1e-12);
+  options.target = "test.acuracy>=0.3";
+  EXPECT_THAT(refusal(options), HasSubstr("did you mean test.accuracy?"));
+}
+
+TEST(Minimizer, spends_budgets_and_no_more) {
+  auto ten = minimize(testing::small_mlp(), methods::adam(), {.budget = gradient_equivalents(10)});
+  EXPECT_EQ(ten.reason, StopReason::budget);
+  EXPECT_EQ(ten.steps, 10);
+  EXPECT_DOUBLE_EQ(ten.gradient_equivalents, 10);
+  auto batches = minimize(testing::small_mlp(), methods::adam(),
+                          {.budget = gradient_equivalents(3), .batch_size = 12, .evaluate_every = 1});
+  EXPECT_EQ(batches.steps, 12);
+  EXPECT_DOUBLE_EQ(batches.epochs, 3);
+  auto timed = minimize(testing::small_mlp(), methods::adam(), {.budget = seconds(0.05)});
+  EXPECT_EQ(timed.reason, StopReason::budget);
+  EXPECT_GE(timed.seconds, 0.05);
+  EXPECT_LT(timed.seconds, 5);
+  auto epochs = minimize(testing::small_mlp(), methods::adam(), {.epochs = 2, .batch_size = 20});
+  EXPECT_EQ(epochs.reason, StopReason::epochs);
+  EXPECT_EQ(epochs.steps, 6);
+}
+
+TEST(Minimizer, stops_at_a_small_gradient) {
+  auto objective = testing::small_mlp();
+  auto summary = minimize(objective, methods::hessian_free(), {.steps = 2000, .gradient_norm = 1e-3});
+  EXPECT_EQ(summary.reason, StopReason::gradient_norm);
+  double norm = objective.value_and_gradient().second.norm().item<double>();
+  EXPECT_LE(norm, 1e-3);
+  EXPECT_NEAR(summary.gradient_norm, norm, 1e-12);
+}
+
+TEST(Minimizer, refuses_options_that_cannot_be_meant) {
+  EXPECT_THAT(refusal({}), HasSubstr("nothing says when to stop"));
+  EXPECT_THAT(refusal({.steps = -1}), HasSubstr("steps = -1"));
+  EXPECT_THAT(refusal({.target = "loss"}), HasSubstr("loss<=1e-4"));
+  EXPECT_THAT(refusal({.steps = 1, .target = "los<=1"}), HasSubstr("did you mean loss?"));
+  EXPECT_THROW(seconds(0), Error);
+}
+
+TEST(Minimizer, ends_divergence_at_the_last_good_parameters) {
+  auto q = testing::quadratic(torch::linspace(1, 5, 4, f64()));
+  auto summary =
+      minimize(q.objective, methods::sgd({.learning_rate = 1e30}), {.steps = 1000, .max_failures = 4});
+  EXPECT_EQ(summary.reason, StopReason::numerical_failure);
+  EXPECT_EQ(summary.failed_steps, 4);
+  EXPECT_LT(summary.steps, 30);
+  EXPECT_TRUE(std::isfinite(summary.final_loss));
+  EXPECT_EQ(q.objective.value(), summary.final_loss);
+  EXPECT_TRUE(q.objective.layout().theta().isfinite().all().item<bool>());
+}
+
+TEST(Minimizer, says_when_nothing_goes_down_any_more) {
+  // On (x^2 - y^2) / 2 at x = 0 the signed inverse goes up, and a line search refuses that.
+  Tensor p = torch::tensor({0.0, 0.5}, f64()).requires_grad_();
+  auto saddle = Objective::function({{"p", p}}, [p] { return (p[0] * p[0] - p[1] * p[1]) / 2; });
+  auto method = methods::inverse_correction({.curvature = CurvatureMode::signed_values, .line_search = true});
+  auto summary = minimize(saddle, method, {.steps = 1000, .max_rejections = 3});
+  EXPECT_EQ(summary.reason, StopReason::stalled);
+  EXPECT_EQ(summary.steps, 3);
+  EXPECT_EQ(summary.rejected_steps, 3);
+  EXPECT_EQ(summary.final_loss, -0.125);
+}
+
+class Recorder : public Observer {
+ public:
+  void on_start(const Minimizer&) override { log += "s"; }
+  void on_step(const StepRecord& record, const Minimizer& minimizer) override {
+    log += ".";
+    steps.push_back(record);
+    if (record.step == interrupt_at) request_interrupt(SIGINT);
+    if (archive && record.step == save_at) minimizer.save(*archive);
+  }
+  void on_evaluation(const Evaluation& evaluation, const Minimizer&) override {
+    log += "e";
+    evaluations.push_back(evaluation);
+  }
+  void on_end(const Summary&, const Minimizer&) override { log += "|"; }
+
+  std::string log;
+  std::vector<StepRecord> steps;
+  std::vector<Evaluation> evaluations;
+  int64_t interrupt_at = -1, save_at = -1;
+  Archive* archive = nullptr;
+};
+
+TEST(Minimizer, tells_its_observers) {
+  auto observe = [](MinimizeOptions options) {
+    auto recorder = std::make_shared<Recorder>();
+    options.observers = {recorder};
+    minimize(testing::small_mlp(), methods::adam(), options);
+    return recorder->log;
+  };
+  EXPECT_EQ(observe({.steps = 3}), "se.e.e.e|");                        // full batch: every step
+  EXPECT_EQ(observe({.steps = 7, .batch_size = 16}), "se...e...e.e|");  // every epoch, and the end
+  EXPECT_EQ(observe({.steps = 4, .batch_size = 16, .evaluate_every = 2}), "se..e..e|");
+}
+
+TEST(Minimizer, stops_when_interrupted) {
+  auto recorder = std::make_shared<Recorder>();
+  recorder->interrupt_at = 4;
+  auto summary = minimize(testing::small_mlp(), methods::adam(), {.steps = 100, .observers = {recorder}});
+  clear_interrupt();
+  EXPECT_EQ(summary.reason, StopReason::interrupted);
+  EXPECT_EQ(summary.steps, 4);
+}
+
+// An interrupt inside the solver leaves the run where the last whole step had brought it.
+TEST(Minimizer, gives_up_a_step_that_is_interrupted_half_way) {
+  auto expected = testing::small_mlp();
+  minimize(expected, methods::hessian_free(), {.steps = 2});
+  auto objective = testing::small_mlp();
+  Stepper stepper(objective, methods::hessian_free());
+  stepper.step();
+  stepper.step();
+  request_interrupt(SIGTERM);
+  auto record = stepper.step();
+  clear_interrupt();
+  EXPECT_TRUE(record.interrupted);
+  EXPECT_EQ(stepper.steps(), 2);
+  EXPECT_TRUE(objective.layout().theta().equal(expected.layout().theta()));
+}
+
+class SquaredNorm : public Regularizer {
+ public:
+  std::string name() const override { return "squared_norm"; }
+  Tensor value(const ParameterLayout& layout) const override {
+    Tensor sum = torch::zeros({}, f64());
+    for (const auto& leaf : layout.leaves()) sum = sum + leaf.square().sum();
+    return 0.1 * sum;
+  }
+};
+
+TEST(Minimizer, reports_the_loss_without_regularisers) {
+  for (const auto& method : {methods::adam(), methods::lbfgs(), methods::hessian_free()}) {
+    auto plain = testing::small_mlp();
+    Objective objective(plain.terms(), {std::make_shared<SquaredNorm>()});
+    auto summary = minimize(objective, method, {.steps = 5});
+    EXPECT_DOUBLE_EQ(summary.final_loss, plain.value()) << method.name();
+    EXPECT_GT(objective.value(), plain.value());
+  }
+}
+
+// Dropout is for steps; the loss that is reported is the network's without it.
+TEST(Minimizer, evaluates_in_evaluation_mode_and_leaves_no_trace) {
+  torch::manual_seed(8);
+  torch::nn::Sequential net(torch::nn::Linear(2, 8), torch::nn::BatchNorm1d(8), torch::nn::Dropout(0.5),
+                            torch::nn::Linear(8, 1));
+  net->to(torch::kFloat64);
+  Objective objective(net, MeanSquaredError(), testing::small_data().full());
+  auto summary = minimize(objective, methods::adam(), {.steps = 4});
+  const auto& model = objective.terms()[0].model;
+  EXPECT_TRUE(model.training());
+  for (const auto& buffer : model.buffers()) {
+    if (buffer.name.find("num_batches") == std::string::npos) continue;
+    EXPECT_EQ(buffer.tensor.item<int64_t>(), 4);
+  }
+  model.train(false);
+  EXPECT_DOUBLE_EQ(summary.final_loss, objective.value());
+}
+
+TEST(Minimizer, resumes_where_it_was_saved) {
+  for (const auto& method : {methods::adam(), methods::hessian_free()}) {
+    Archive archive("test", 1);
+    auto recorder = std::make_shared<Recorder>();
+    recorder->save_at = 4;
+    recorder->archive = &archive;
+    auto objective = testing::small_mlp();
+    MinimizeOptions options{.steps = 9, .seed = 3, .batch_size = 16, .observers = {recorder}};
+    auto whole = minimize(objective, method, options);
+
+    auto fresh = testing::small_mlp();
+    fresh.layout().assign(torch::zeros({fresh.parameters()}, f64()));
+    auto second = std::make_shared<Recorder>();
+    options.observers = {second};
+    Minimizer minimizer(fresh, method, options);
+    minimizer.load(archive);
+    auto resumed = minimizer.run();
+    EXPECT_TRUE(fresh.layout().theta().equal(objective.layout().theta())) << method.name();
+    EXPECT_EQ(resumed.final_loss, whole.final_loss);
+    EXPECT_EQ(resumed.initial_loss, whole.initial_loss);
+    EXPECT_EQ(resumed.steps, whole.steps);
+    EXPECT_EQ(second->steps.size(), 5u);
+    EXPECT_EQ(second->steps.front().step, 5);
+    EXPECT_EQ(second->log, "s..e...e|");
+  }
+}
+
+TEST(Summary, reports_what_happened) {
+  auto summary = minimize(testing::small_mlp(), methods::adam(), {.steps = 7, .target = "loss<=1e-9"});
+  EXPECT_THAT(summary.brief_report(), HasSubstr("adam: loss "));
+  EXPECT_THAT(summary.brief_report(), HasSubstr("7 steps"));
+  EXPECT_THAT(summary.brief_report(), HasSubstr("stopped: 7 of 7 steps made (target missed)"));
+  EXPECT_THAT(summary.full_report(), HasSubstr("7 gradient equivalents"));
+  EXPECT_THAT(summary.full_report(), HasSubstr("missed"));
+}
+
+}  // namespace
+}  // namespace osculant

@@ -1,0 +1,335 @@
+#include "osculant/optim/stepper.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "osculant/base/error.h"
+#include "osculant/base/stopwatch.h"
+#include "osculant/io/archive.h"
+#include "osculant/linop/vector_space.h"
+
+namespace osculant {
+
+namespace {
+
+double norm_of(const Tensor& x) {
+  return VectorSpace(x.numel(), x.options()).norm(x);
+}
+
+// One order a term. A term whose source is read whole takes part in every step with all its examples.
+std::vector<DataOrder> make_orders(const Objective& objective, const StepperOptions& options) {
+  std::vector<DataOrder> orders;
+  if (!objective.has_outputs()) return orders;
+  const auto& terms = objective.terms();
+  int64_t size = options.batch_size == 0 ? terms.front().data.batch_size() : options.batch_size;
+  if (size >= objective.examples()) return orders;
+  for (size_t t = 0; t < terms.size(); ++t) {
+    const auto& data = terms[t].data;
+    int64_t chunk = terms[t].model.couples_examples() ? 0 : data.batch_size();
+    int64_t wanted = options.batch_size == 0 ? data.batch_size() : options.batch_size;
+    orders.emplace_back(data, wanted, chunk, options.seed, static_cast<int64_t>(t));
+  }
+  return orders;
+}
+
+}  // namespace
+
+void StepperOptions::check() const {
+  require_at_least("batch_size", static_cast<double>(batch_size), 0);
+}
+
+bool Stepper::Point::finite() const {
+  return std::isfinite(value) && std::isfinite(gradient_norm);
+}
+
+// The next step's batch, linearised at theta, and what that cost: charged to the step that uses it.
+struct Stepper::Pending {
+  Objective objective;
+  std::shared_ptr<Linearization> linearization;
+  ForwardState::Snapshot before, after;
+  Point point;
+  int64_t epoch;  // of theta
+  double equivalents;
+  double seconds;
+};
+
+Stepper::Stepper(Objective objective, const Method& method, const StepperOptions& options)
+    : objective_(std::move(objective)),
+      method_name_(method.name()),
+      parts_(method.make(objective_.layout())),
+      random_(options.seed, "method"),
+      forward_(objective_),
+      orders_((options.check(), make_orders(objective_, options))) {}
+
+Stepper::~Stepper() = default;
+
+Objective Stepper::batch_objective() const {
+  if (takes_full_batch()) return objective_;
+  std::vector<BatchSource> data;
+  for (const auto& order : orders_) data.push_back(order.current());
+  return objective_.on(std::move(data));
+}
+
+int64_t Stepper::batch_examples() const {
+  return takes_full_batch() ? objective_.examples() : orders_.front().current_size();
+}
+
+int64_t Stepper::batch_size() const {
+  return takes_full_batch() ? objective_.examples() : orders_.front().batch_size();
+}
+
+double Stepper::epochs() const {
+  if (takes_full_batch()) return static_cast<double>(counters_.steps);
+  const auto& order = orders_.front();
+  return static_cast<double>(order.epoch()) +
+         static_cast<double>(order.position()) / static_cast<double>(order.batches());
+}
+
+Stepper::Pending& Stepper::pending() {
+  if (pending_ && pending_->epoch != objective_.layout().epoch()) release();
+  if (pending_) return *pending_;
+  Stopwatch watch;
+  double before = objective_.ledger().gradient_equivalents();
+  auto batch = batch_objective();
+  auto state = forward_.snapshot();
+  auto linearization = batch.linearize(parts_.direction->needs() | Needs{.gradient = true});
+  double gradient_norm = norm_of(linearization->gradient());
+  auto after = forward_.snapshot();
+  traceless_ = traceless_ && state == after;
+  bool whole = takes_full_batch() && objective_.regularizers().empty() && traceless_;
+  Point point{linearization->value(), gradient_norm, whole};
+  pending_ = std::make_shared<Pending>(
+      Pending{batch, linearization, state, after, point, objective_.layout().epoch(),
+              objective_.ledger().gradient_equivalents() - before, watch.seconds()});
+  return *pending_;
+}
+
+Stepper::Point Stepper::inspect() {
+  return pending().point;
+}
+
+std::optional<double> Stepper::known_loss() {
+  if (!takes_full_batch() || !objective_.regularizers().empty() || !traceless_) return std::nullopt;
+  if (loss_epoch_ == objective_.layout().epoch()) return loss_here_;
+  auto point = inspect();
+  return point.is_training_loss ? std::optional(point.value) : std::nullopt;
+}
+
+std::optional<double> Stepper::known_gradient_norm() const {
+  if (!pending_ || pending_->epoch != objective_.layout().epoch()) return std::nullopt;
+  return pending_->point.gradient_norm;
+}
+
+void Stepper::release() {
+  if (!pending_) return;
+  forward_.restore(pending_->before);
+  pending_.reset();
+}
+
+StepRecord Stepper::step() {
+  Pending& here = pending();
+  Stopwatch watch;
+  double before = objective_.ledger().gradient_equivalents();
+  StepRecord record;
+  record.step = counters_.steps + 1;
+  record.examples = batch_examples();
+  record.loss_before = here.point.value;
+  record.gradient_norm = here.point.gradient_norm;
+  if (parts_.damping) record.damping = parts_.damping->value();
+  double seconds = std::exchange(here.seconds, 0), equivalents = std::exchange(here.equivalents, 0);
+  if (here.point.finite()) {
+    attempt(record);
+  } else {
+    record.finite = false;
+    record.note =
+        fmt::format("skipped: loss {:.4g}, gradient norm {:.4g}", record.loss_before, record.gradient_norm);
+  }
+  if (record.interrupted) {
+    release();
+    return record;
+  }
+  finish(record, seconds + watch.seconds(),
+         equivalents + objective_.ledger().gradient_equivalents() - before);
+  return record;
+}
+
+void Stepper::attempt(StepRecord& record) {
+  auto here = pending_;  // outlives the step: an accepted one puts the next point in its place
+  forward_.restore(here->after);
+  last_good_ = objective_.layout().snapshot();
+  auto& linearization = *here->linearization;
+  StepContext context{linearization, linearization, record.step, random_};
+  parts_.direction->prepare(context);
+  for (int64_t i = 1; i <= parts_.attempts; ++i) {
+    record.attempts = i;
+    auto outcome = try_once(record, context);
+    if (record.interrupted) return;
+    record.accepted = outcome.accepted;
+    record.loss_after = outcome.loss_after;
+    record.rho = outcome.rho;
+    if (!outcome.reason.empty()) record.note += (record.note.empty() ? "" : "; ") + outcome.reason;
+    if (outcome.accepted) return;
+  }
+  forward_.restore(here->before);
+}
+
+StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
+  Damping none(DampingOptions{.initial = 0});
+  Step step = parts_.direction->propose(context, parts_.damping ? *parts_.damping : none);
+  record.solver_iterations += step.solver_iterations;
+  record.solver_stop = step.solver_stop;
+  if (!step.note.empty()) record.note += (record.note.empty() ? "" : "; ") + step.note;
+
+  StepOutcome outcome;
+  record.interrupted = step.interrupted;
+  if (step.interrupted) return outcome;
+  bool finite = step.displacement.defined() && std::isfinite(norm_of(step.displacement));
+  std::optional<Trials> trials;
+  if (finite) {
+    trials.emplace(pending_->objective, *last_good_, pending_->point.value, context.gradient.gradient(),
+                   forward_, pending_->before);
+    outcome = parts_.rule->decide(*trials, step);
+  } else {
+    outcome.reason = step.displacement.defined() ? "the step is not finite" : "no step was found";
+    record.finite = !step.displacement.defined();
+  }
+  if (parts_.damping) {
+    if (!outcome.accepted)
+      parts_.damping->update(std::min(outcome.rho, 0.0));
+    else if (!std::isnan(outcome.rho))
+      parts_.damping->update(outcome.rho);
+  }
+  if (outcome.accepted) {
+    record.step_norm = norm_of(outcome.displacement);
+    apply(step, outcome, *trials);
+    parts_.direction->accepted(outcome);
+  } else {
+    parts_.direction->rejected(outcome);
+  }
+  return outcome;
+}
+
+void Stepper::apply(const Step& step, const StepOutcome& outcome, const Trials& trials) {
+  auto& layout = objective_.layout();
+  const auto& kept = trials.kept();
+  auto here = std::move(pending_);
+  if (!kept.linearization) {
+    if (outcome.displacement.is_same(step.displacement) && step.target.defined())
+      layout.assign(step.target);
+    else
+      layout.add(outcome.displacement);
+  } else {
+    layout.restore(kept.point);
+  }
+  if (here->point.is_training_loss && !std::isnan(outcome.loss_after)) {
+    loss_here_ = outcome.loss_after;
+    loss_epoch_ = layout.epoch();
+  }
+  // The line search has linearised the new point: on the full batch that is the next step's work, done. A
+  // pass that changes buffers or draws dropout masks has to be made anew.
+  auto needs = parts_.direction->needs();
+  bool enough = kept.linearization && !needs.hessian && !needs.gauss_newton && !needs.outputs;
+  if (!enough || !takes_full_batch() || !(here->before == here->after)) return;
+  Point point{kept.linearization->value(), norm_of(kept.linearization->gradient()),
+              here->point.is_training_loss};
+  pending_ = std::make_shared<Pending>(
+      Pending{objective_, kept.linearization, here->before, here->after, point, layout.epoch(), 0, 0});
+}
+
+void Stepper::finish(StepRecord& record, double seconds, double equivalents) {
+  auto& c = counters_;
+  if (!record.finite) record.accepted = false;
+  c.failures = record.finite ? 0 : c.failures + 1;
+  c.rejections = record.accepted ? 0 : c.rejections + 1;
+  c.failed += record.finite ? 0 : 1;
+  c.rejected += record.accepted ? 0 : 1;
+  ++c.steps;
+  // A refused step on the full batch leaves its linearization to the next one, which tries another damping.
+  if (!record.finite || (!takes_full_batch() && !record.accepted)) release();
+  for (auto& order : orders_) order.advance();
+  c.seconds += seconds;
+  c.gradient_equivalents += equivalents;
+  record.seconds = c.seconds;
+  record.gradient_equivalents = c.gradient_equivalents;
+  record.epochs = epochs();
+}
+
+void Stepper::restore_last_good() {
+  if (!last_good_) return;
+  release();
+  objective_.layout().assign(last_good_->theta);
+}
+
+namespace {
+
+// Names and sizes of the parameters: a checkpoint of another model must not be taken for one of this.
+std::vector<std::string> describe(const ParameterLayout& layout) {
+  std::vector<std::string> rows;
+  for (const auto& p : layout.parameters()) rows.push_back(fmt::format("{} {}", p.name, c10::str(p.shape)));
+  return rows;
+}
+
+}  // namespace
+
+void Stepper::save(Archive& archive) const {
+  archive.put("method", method_name_);
+  archive.put("parameters", describe(objective_.layout()));
+  archive.put("batch_size", batch_size());
+  archive.put("theta", objective_.layout().theta().clone());
+  if (last_good_) archive.put("last_good", last_good_->theta);
+  // What inspect() did to buffers and dropout is not part of the run yet.
+  auto state = pending_ ? pending_->before : forward_.snapshot();
+  if (state.generator.defined()) archive.put("generator", state.generator);
+  for (size_t i = 0; i < state.buffers.size(); ++i)
+    archive.put(fmt::format("buffer.{}", i), state.buffers[i]);
+  archive.put("random", random_.state().clone());
+  if (parts_.damping) archive.put("damping", parts_.damping->value());
+  for (size_t t = 0; t < orders_.size(); ++t) {
+    archive.put(fmt::format("epoch.{}", t), orders_[t].epoch());
+    archive.put(fmt::format("position.{}", t), orders_[t].position());
+  }
+  const auto& c = counters_;
+  archive.put("counts",
+              std::vector<double>{static_cast<double>(c.steps), static_cast<double>(c.failures),
+                                  static_cast<double>(c.rejections), static_cast<double>(c.failed),
+                                  static_cast<double>(c.rejected), c.seconds, c.gradient_equivalents});
+  auto direction = archive.scope("direction");
+  parts_.direction->save(direction);
+}
+
+void Stepper::load(const Archive& archive) {
+  auto require_same = [&](const char* what, const auto& saved, const auto& mine) {
+    if (saved != mine) fail_data(fmt::format("checkpoint: {} is {}, of this run {}", what, saved, mine));
+  };
+  require_same("method", archive.text("method"), method_name_);
+  require_same("batch size", archive.integer("batch_size"), batch_size());
+  if (archive.texts("parameters") != describe(objective_.layout()))
+    fail_data(fmt::format("checkpoint: is of another model: parameters [{}]",
+                          fmt::join(archive.texts("parameters"), ", ")));
+  auto& layout = objective_.layout();
+  pending_.reset();
+  layout.assign(archive.tensor("theta", layout.theta()));
+  last_good_.reset();
+  if (archive.contains("last_good"))
+    last_good_ = ParameterSnapshot{archive.tensor("last_good", layout.theta()), layout.epoch()};
+  auto state = forward_.snapshot();
+  if (archive.contains("generator")) state.generator = archive.tensor("generator");
+  for (size_t i = 0; i < state.buffers.size(); ++i)
+    state.buffers[i] = archive.tensor(fmt::format("buffer.{}", i), state.buffers[i]);
+  forward_.restore(state);
+  random_.set_state(archive.tensor("random"));
+  if (parts_.damping) parts_.damping->set(archive.number("damping"));
+  for (size_t t = 0; t < orders_.size(); ++t)
+    orders_[t].move_to(archive.integer(fmt::format("epoch.{}", t)),
+                       archive.integer(fmt::format("position.{}", t)));
+  auto counts = archive.numbers("counts");
+  if (counts.size() != 7) fail_data("checkpoint: entry counts: must have 7 numbers");
+  auto count = [&](size_t i) { return static_cast<int64_t>(counts[i]); };
+  counters_ = {count(0), count(1), count(2), count(3), count(4), counts[5], counts[6]};
+  parts_.direction->load(archive.scope("direction"), layout);
+}
+
+}  // namespace osculant

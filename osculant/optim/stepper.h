@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "osculant/optim/data_order.h"
+#include "osculant/optim/method.h"
+
+namespace osculant {
+
+class Archive;
+
+// As a batch size: every step sees all examples.
+inline constexpr int64_t full_batch = std::numeric_limits<int64_t>::max();
+
+struct StepperOptions {
+  int64_t batch_size =
+      0;              // 0: that of the objective's data source; full_batch, or any size >= N: all examples
+  uint64_t seed = 0;  // of the data order and of whatever the method draws
+  void check() const;
+};
+
+// One step of a method on an objective, again and again. Owns everything that a run which resumes needs:
+// theta (through the objective's layout), the model's buffers, the method's state, damping, random streams,
+// the data order and the counters.
+//
+// A value, gradient or step that is not finite never reaches the parameters: the step is skipped, and
+// counted.
+class Stepper {
+ public:
+  Stepper(Objective objective, const Method& method, const StepperOptions& options = {});
+  ~Stepper();
+
+  // Takes the next batch and makes one step, or says in the record why not.
+  StepRecord step();
+
+  // Value and gradient norm of the next step's batch at theta. The next step uses the work, and is charged
+  // for it. On the full batch these are those of the objective.
+  struct Point {
+    double value;
+    double gradient_norm;
+    bool is_training_loss;  // no regularisers, all examples, and the pass left buffers and dropout alone
+    bool finite() const;
+  };
+  Point inspect();
+  // The training loss at theta where the step's own work tells it: on the full batch, without regularisers,
+  // and for models whose forward pass leaves no traces. Inspects where that is what it takes.
+  std::optional<double> known_loss();
+  std::optional<double> known_gradient_norm() const;  // where inspect, or the last step, has found it
+  // Forgets what inspect computed, and what it did to buffers and random numbers.
+  void release();
+
+  const Objective& objective() const { return objective_; }
+  const std::string& method_name() const { return method_name_; }
+  bool takes_full_batch() const { return orders_.empty(); }
+  int64_t batch_size() const;  // examples of a full-sized step
+
+  int64_t steps() const { return counters_.steps; }
+  double epochs() const;
+  double seconds() const { return counters_.seconds; }  // in steps, over all sessions of a resumed run
+  double gradient_equivalents() const { return counters_.gradient_equivalents; }
+  int64_t consecutive_failures() const { return counters_.failures; }      // steps not finite, in a row
+  int64_t consecutive_rejections() const { return counters_.rejections; }  // steps refused, in a row
+  int64_t rejected_steps() const { return counters_.rejected; }
+  int64_t failed_steps() const { return counters_.failed; }
+
+  // theta as it was when value and gradient were last finite.
+  void restore_last_good();
+
+  // A Stepper made with the same objective, method and options goes on to the same bits after load.
+  void save(Archive& archive) const;
+  void load(const Archive& archive);
+
+ private:
+  struct Counters {
+    int64_t steps = 0, failures = 0, rejections = 0, failed = 0, rejected = 0;
+    double seconds = 0, gradient_equivalents = 0;
+  };
+  struct Pending;
+
+  Objective batch_objective() const;
+  int64_t batch_examples() const;
+  Pending& pending();
+  void attempt(StepRecord& record);
+  StepOutcome try_once(StepRecord& record, const StepContext& context);
+  void apply(const Step& step, const StepOutcome& outcome, const Trials& trials);
+  void finish(StepRecord& record, double seconds, double equivalents);
+
+  Objective objective_;
+  std::string method_name_;
+  MethodParts parts_;
+  RandomStream random_;
+  ForwardState forward_;
+  std::vector<DataOrder> orders_;  // one a term; empty on the full batch
+  Counters counters_;
+  std::shared_ptr<Pending> pending_;
+  std::optional<ParameterSnapshot> last_good_;
+  bool traceless_ = true;              // no forward pass has changed buffers or drawn dropout masks yet
+  double loss_here_ = unknown_number;  // the training loss, at the epoch of theta below
+  int64_t loss_epoch_ = -1;
+};
+
+}  // namespace osculant

@@ -1,0 +1,75 @@
+// Objectives that the tests of this folder share. Each call makes fresh parameters.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "osculant/objective/linearization.h"
+#include "osculant/objective/objective.h"
+
+namespace osculant::testing {
+
+inline at::TensorOptions f64() {
+  return torch::kFloat64;
+}
+
+// Tensors drawn from a generator of their own: tests do not depend on each other's order.
+inline Tensor normal(at::IntArrayRef shape, uint64_t seed) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  return at::randn(shape, generator, f64());
+}
+
+// f(x) = x'Ax/2 - b'x with A = Q diag(values) Q'.
+struct Quadratic {
+  Tensor A, b;
+  Objective objective;
+};
+inline Quadratic quadratic(const Tensor& values, uint64_t seed = 1) {
+  int64_t n = values.numel();
+  Tensor Q = std::get<0>(at::linalg_qr(normal({n, n}, seed)));
+  Tensor A = Q.matmul(at::diag(values)).matmul(Q.t()), b = A.matmul(normal({n}, seed + 1));
+  Tensor x = torch::zeros({n}, f64()).requires_grad_();
+  return {A, b, Objective::function({{"x", x}}, [=] { return x.dot(A.matmul(x)) / 2 - b.dot(x); })};
+}
+
+// (100 (y - x^2)^2 + (1 - x)^2) / 2, as a mean of two squares, from (-1.2, 1). Minimum 0 at (1, 1).
+inline Objective rosenbrock() {
+  Tensor p = torch::tensor({-1.2, 1.0}, f64()).requires_grad_();
+  Model model({{"p", p}}, [p](const Model::Inputs&) -> Model::Outputs {
+    return {torch::stack({10 * (p[1] - p[0] * p[0]), 1 - p[0]}).unsqueeze(0)};
+  });
+  return Objective(model, MeanSquaredError(),
+                   Dataset(torch::zeros({1, 1}, f64()), torch::zeros({1, 2}, f64())).full());
+}
+
+// z = X w against targets, mean squared error; column i of X scaled by scales[i].
+inline Objective least_squares(const Tensor& scales, int64_t batch_size = 0, int64_t examples = 60) {
+  Tensor X = normal({examples, scales.numel()}, 5) * scales;
+  Tensor y = X.matmul(normal({scales.numel(), 1}, 6)) + 0.01 * normal({examples, 1}, 7);
+  torch::nn::Linear net(torch::nn::LinearOptions(scales.numel(), 1).bias(false));
+  net->to(torch::kFloat64);
+  {
+    torch::NoGradGuard no_grad;
+    net->weight.zero_();
+  }
+  Dataset data(X, y);
+  return Objective(net, MeanSquaredError(), batch_size > 0 ? data.batches(batch_size) : data.full());
+}
+
+// 2-6-1, tanh, on 48 points of x y + x + y.
+inline torch::nn::Sequential small_net(uint64_t seed = 3) {
+  torch::manual_seed(seed);
+  torch::nn::Sequential net(torch::nn::Linear(2, 6), torch::nn::Tanh(), torch::nn::Linear(6, 1));
+  net->to(torch::kFloat64);
+  return net;
+}
+inline Dataset small_data() {
+  Tensor X = normal({48, 2}, 11);
+  return Dataset(X, X.prod(1, true) + X.sum(1, true));
+}
+inline Objective small_mlp(int64_t batch_size = 48) {
+  return Objective(small_net(), MeanSquaredError(), small_data().batches(batch_size));
+}
+
+}  // namespace osculant::testing
