@@ -1,0 +1,21 @@
+// Everything that a program which analyses or trains a network includes.
+#pragma once
+
+#include "osculant/base/error.h"
+#include "osculant/base/interrupt.h"
+#include "osculant/base/log.h"
+#include "osculant/curvature/curvature.h"
+#include "osculant/data/dataset.h"
+#include "osculant/io/archive.h"
+#include "osculant/io/safetensors.h"
+#include "osculant/linop/linear_operator.h"
+#include "osculant/linop/operators.h"
+#include "osculant/model/model.h"
+#include "osculant/model/output_loss.h"
+#include "osculant/objective/linearization.h"
+#include "osculant/objective/objective.h"
+#include "osculant/objective/plan.h"
+#include "osculant/optim/methods.h"
+#include "osculant/optim/minimizer.h"
+#include "osculant/solve/conjugate_gradient.h"
+#include "osculant/spectrum/eigenpairs.h"
