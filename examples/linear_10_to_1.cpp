@@ -1,6 +1,6 @@
-// The smallest training run: a linear layer 10 -> 1, mean squared error, 100 steps of Adam at 0.01. Its Hessian
-// is the same everywhere, (2/N) X'X with a 1 appended to every input, and that is printed beside what the
-// library finds.
+// The smallest training run: a linear layer 10 -> 1, mean squared error, 100 steps of Adam at 0.01. Its
+// Hessian is the same everywhere, (2/N) X'X with a 1 appended to every input, and that is printed beside what
+// the library finds.
 #include <torch/torch.h>
 
 #include <iostream>
@@ -15,7 +15,8 @@ int main() {
   net->to(torch::kFloat64);
 
   osculant::Objective objective(net, osculant::MeanSquaredError(), osculant::Dataset(inputs, targets).full());
-  auto summary = osculant::minimize(objective, osculant::methods::adam({.learning_rate = 0.01}), {.steps = 100});
+  auto summary =
+      osculant::minimize(objective, osculant::methods::adam({.learning_rate = 0.01}), {.steps = 100});
   std::cout << summary.brief_report() << "\n";
 
   auto found = osculant::eigenpairs(osculant::Hessian(objective), {.count = 3});

@@ -33,7 +33,8 @@ int main() {
   std::cout << osculant::eigenpairs(osculant::Hessian(objective), {.count = 3}).report();
   std::cout << osculant::eigenpairs(osculant::GaussNewton(objective), {.count = 3}).report();
 
-  auto summary = osculant::minimize(objective, osculant::methods::hessian_free(), {.steps = 20, .batch_size = 512});
+  auto summary =
+      osculant::minimize(objective, osculant::methods::hessian_free(), {.steps = 20, .batch_size = 512});
   std::cout << summary.brief_report() << "\n";
 
   // A loss of your own: each example's loss from outputs and targets. Its derivatives come from autograd.

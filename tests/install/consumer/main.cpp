@@ -1,24 +1,31 @@
-// A user's first program against an installed Osculant: A = diag(1, 2, 3) + 10 I maps (1, 1, 1) to (11, 12, 13).
-#include <ATen/ops/allclose.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/tensor.h>
+// A user's first program against an installed Osculant: linear regression on X = diag(1, 2, 3), where the
+// Hessian of the mean squared error is (2/3) X'X, with largest eigenvalue 6, and the least loss is 0.
+#include <torch/nn/modules/linear.h>
 
+#include <cmath>
 #include <iostream>
 
-#include "osculant/base/error.h"
-#include "osculant/linop/operators.h"
+#include "osculant/osculant.h"
 
 int main() {
-  const auto A = osculant::shift(osculant::diagonal_operator(at::arange(1, 4, at::kDouble)), 10);
-  const at::Tensor y = A->apply(at::ones({3}, at::kDouble));
-  std::cout << A->name() << " * ones = " << y << '\n';
-  if (!at::allclose(y, at::tensor({11.0, 12.0, 13.0}, at::kDouble)) || A->products() != 1) return 1;
+  torch::nn::Linear net(torch::nn::LinearOptions(3, 1).bias(false));
+  net->to(at::kDouble);
+  osculant::Dataset data(at::diag(at::arange(1, 4, at::kDouble)), at::ones({3, 1}, at::kDouble));
+  osculant::Objective objective(net, osculant::MeanSquaredError(), data.full());
+
+  auto found = osculant::eigenpairs(osculant::Hessian(objective), {.count = 1});
+  std::cout << found.report();
+  if (std::abs(found.largest().front().value - 6) > 1e-9) return 1;
+
+  std::cout << osculant::minimize(objective, osculant::methods::lbfgs(), {.steps = 50}).brief_report()
+            << '\n';
+  if (objective.value() > 1e-12) return 2;
+
   try {
-    A->apply(at::ones({4}, at::kDouble));
+    osculant::eigenpairs(osculant::Hessian(objective), {.count = -1});
   } catch (const osculant::Error& error) {
-    std::cout << "a vector that does not fit is refused: " << error.what() << '\n';
+    std::cout << "refused: " << error.what() << '\n';
     return 0;
   }
-  return 1;
+  return 3;
 }
