@@ -129,6 +129,13 @@ TEST(Minimizer, says_when_nothing_goes_down_any_more) {
   EXPECT_EQ(summary.final_loss, -0.125);
 }
 
+TEST(Minimizer, stops_where_steps_vanish) {
+  auto objective = testing::rosenbrock();
+  auto summary = minimize(objective, methods::lbfgs(), {.steps = 5000, .max_rejections = 5});
+  EXPECT_EQ(summary.reason, StopReason::stalled) << summary.brief_report();
+  EXPECT_LT(summary.final_loss, 1e-25);
+}
+
 class Recorder : public Observer {
  public:
   void on_start(const Minimizer&) override { log += "s"; }

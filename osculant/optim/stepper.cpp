@@ -15,6 +15,13 @@ namespace osculant {
 
 namespace {
 
+// A gradient whose squares overflow its dtype would leave infinities in the averages of Adam and RMSprop.
+bool usable(double value, double gradient_norm, at::ScalarType dtype) {
+  double largest =
+      dtype == at::kDouble ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
+  return std::isfinite(value) && gradient_norm < std::sqrt(largest);
+}
+
 double norm_of(const Tensor& x) {
   return VectorSpace(x.numel(), x.options()).norm(x);
 }
@@ -39,10 +46,6 @@ std::vector<DataOrder> make_orders(const Objective& objective, const StepperOpti
 
 void StepperOptions::check() const {
   require_at_least("batch_size", static_cast<double>(batch_size), 0);
-}
-
-bool Stepper::Point::finite() const {
-  return std::isfinite(value) && std::isfinite(gradient_norm);
 }
 
 // The next step's batch, linearised at theta, and what that cost: charged to the step that uses it.
@@ -100,7 +103,8 @@ Stepper::Pending& Stepper::pending() {
   auto after = forward_.snapshot();
   traceless_ = traceless_ && state == after;
   bool whole = takes_full_batch() && objective_.regularizers().empty() && traceless_;
-  Point point{linearization->value(), gradient_norm, whole};
+  double value = linearization->value();
+  Point point{value, gradient_norm, usable(value, gradient_norm, objective_.layout().dtype()), whole};
   pending_ = std::make_shared<Pending>(
       Pending{batch, linearization, state, after, point, objective_.layout().epoch(),
               objective_.ledger().gradient_equivalents() - before, watch.seconds()});
@@ -140,7 +144,7 @@ StepRecord Stepper::step() {
   record.gradient_norm = here.point.gradient_norm;
   if (parts_.damping) record.damping = parts_.damping->value();
   double seconds = std::exchange(here.seconds, 0), equivalents = std::exchange(here.equivalents, 0);
-  if (here.point.finite()) {
+  if (here.point.finite) {
     attempt(record);
   } else {
     record.finite = false;
@@ -202,6 +206,10 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
     else if (!std::isnan(outcome.rho))
       parts_.damping->update(outcome.rho);
   }
+  if (outcome.accepted && vanishes(outcome)) {
+    outcome.accepted = false;
+    outcome.reason = "the step vanishes in the rounding of the parameters";
+  }
   if (outcome.accepted) {
     record.step_norm = norm_of(outcome.displacement);
     apply(step, outcome, *trials);
@@ -210,6 +218,13 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
     parts_.direction->rejected(outcome);
   }
   return outcome;
+}
+
+// Asked of steps that changed no digit of the loss: a run that has arrived must be able to stop.
+bool Stepper::vanishes(const StepOutcome& outcome) const {
+  if (outcome.loss_after != pending_->point.value) return false;
+  const Tensor& theta = objective_.layout().theta();
+  return (theta + outcome.displacement).equal(theta);
 }
 
 void Stepper::apply(const Step& step, const StepOutcome& outcome, const Trials& trials) {
@@ -233,8 +248,8 @@ void Stepper::apply(const Step& step, const StepOutcome& outcome, const Trials& 
   auto needs = parts_.direction->needs();
   bool enough = kept.linearization && !needs.hessian && !needs.gauss_newton && !needs.outputs;
   if (!enough || !takes_full_batch() || !(here->before == here->after)) return;
-  Point point{kept.linearization->value(), norm_of(kept.linearization->gradient()),
-              here->point.is_training_loss};
+  double value = kept.linearization->value(), norm = norm_of(kept.linearization->gradient());
+  Point point{value, norm, usable(value, norm, layout.dtype()), here->point.is_training_loss};
   pending_ = std::make_shared<Pending>(
       Pending{objective_, kept.linearization, here->before, here->after, point, layout.epoch(), 0, 0});
 }

@@ -43,8 +43,8 @@ class Stepper {
   struct Point {
     double value;
     double gradient_norm;
+    bool finite;            // and the gradient's squares fit its dtype
     bool is_training_loss;  // no regularisers, all examples, and the pass left buffers and dropout alone
-    bool finite() const;
   };
   Point inspect();
   // The training loss at theta where the step's own work tells it: on the full batch, without regularisers,
@@ -87,6 +87,7 @@ class Stepper {
   Pending& pending();
   void attempt(StepRecord& record);
   StepOutcome try_once(StepRecord& record, const StepContext& context);
+  bool vanishes(const StepOutcome& outcome) const;
   void apply(const Step& step, const StepOutcome& outcome, const Trials& trials);
   void finish(StepRecord& record, double seconds, double equivalents);
 

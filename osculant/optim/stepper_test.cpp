@@ -191,6 +191,19 @@ TEST(Stepper, survives_numbers_that_are_not_finite) {
   }
 }
 
+// In float32 the square of 1e20 is infinite: Adam's average of squares would stay so for ever.
+TEST(Stepper, skips_gradients_whose_squares_overflow) {
+  Tensor x = torch::ones({3}).requires_grad_();
+  auto slope = std::make_shared<double>(1);
+  auto objective = Objective::function({{"x", x}}, [=] { return x.sum() * *slope; });
+  Stepper stepper(objective, methods::adam({.learning_rate = 0.125}));
+  *slope = 1e20;
+  EXPECT_FALSE(stepper.step().finite);
+  *slope = 1;
+  EXPECT_TRUE(stepper.step().accepted);
+  EXPECT_NEAR(objective.layout().theta()[0].item<double>(), 0.875, 1e-6);
+}
+
 // ---- rules ----
 
 class Fixed : public Direction {
