@@ -29,7 +29,7 @@ bool Lanczos::draw(int64_t row) {
   if (taken >= space_.size()) return false;
   basis_[row].copy_(random_.normal({space_.local_size()}, space_.options()));
   basis_[row].div_(space_.norm(basis_[row]));
-  for (int pass = 0; pass < 3; ++pass) basis_[row].div_(orthogonalise(row));
+  for (int pass = 0; pass < 3; ++pass) basis_[row].div_(orthogonalise(row, 0, row));
   return true;
 }
 
@@ -40,15 +40,16 @@ Tensor Lanczos::subtract_projection(const Tensor& R, const Tensor& w) {
   return c;
 }
 
-// One pass of Gram-Schmidt of a row against all there are before it; its norm afterwards.
-double Lanczos::orthogonalise(int64_t row, Tensor* removed) {
+// One pass of Gram-Schmidt of a row against the deflated vectors and the rows [begin, end); its norm
+// afterwards.
+double Lanczos::orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* removed) {
   Tensor w = basis_[row];
   if (deflated_.defined()) subtract_projection(deflated_, w);
-  if (row > 0) {
-    Tensor c = subtract_projection(rows(0, row), w);
-    if (removed) *removed += c.to(at::kCPU, at::kDouble);
+  if (end > begin) {
+    Tensor c = subtract_projection(rows(begin, end - begin), w);
+    if (removed) removed->narrow(0, begin, end - begin).add_(c.to(at::kCPU, at::kDouble));
   }
-  rows_reorthogonalised_ += row;
+  rows_reorthogonalised_ += end - begin;
   return space_.norm(w);
 }
 
@@ -126,7 +127,8 @@ void Lanczos::estimate_orthogonality(int64_t j, double norm) {
       if (i == kept_)
         for (int64_t m = 0; m < kept_; ++m) sum += arrow_[m] * current[m];
     }
-    double rounding = 2 * u * scale_ + (i < kept_ ? defect_ : 0);
+    double rounding =
+        i < kept_ ? u * scale_ + defect_ : u * (std::abs(alpha_[i]) + std::abs(alpha_[j]) + beta_[i] + norm);
     next[i] = (sum + std::copysign(rounding, sum)) / norm;
   }
   before_ = std::move(omega_);
@@ -134,21 +136,33 @@ void Lanczos::estimate_orthogonality(int64_t j, double norm) {
 }
 
 // Reorthogonalises v_{j+1} where the estimate has passed the limit, and the vector after it too, since the
-// recurrence feeds on both. Returns the norm of w. What is removed from A v_j stays out of T.
+// recurrence feeds on both: against the stretch of vectors where it has passed u^(3/4), which keeps the rest
+// below the limit for long (Simon 1984). Returns the norm of w. What is removed from A v_j stays out of T.
 double Lanczos::keep_orthogonal(int64_t j, double norm) {
-  double worst = 0;
-  for (double omega : omega_) worst = std::max(worst, std::abs(omega));
-  bool lost = worst > settings_.orthogonality;
+  auto above = [&](double limit) { return [limit](double omega) { return std::abs(omega) > limit; }; };
+  bool lost = std::any_of(omega_.begin(), omega_.end(), above(settings_.orthogonality));
   if (!lost && !again_) return norm;
+  auto stretched = above(std::min(settings_.orthogonality, std::pow(space_.epsilon(), 0.75)));
+  auto first = std::find_if(omega_.begin(), omega_.end(), stretched);
+  auto last = std::find_if(omega_.rbegin(), omega_.rend(), stretched);
+  int64_t begin = first - omega_.begin(), end = omega_.rend() - last;
+  if (again_) {
+    begin = std::min(begin, stretch_begin_);
+    end = std::max(end, stretch_end_);
+  }
+  stretch_begin_ = begin;
+  stretch_end_ = end;
   again_ = lost && !settings_.full;
   Tensor removed = at::zeros({j + 1}, at::kDouble);
   for (int pass = 0; pass < 3; ++pass) {
     double before = norm;
-    norm = orthogonalise(j + 1, &removed);
+    norm = orthogonalise(j + 1, begin, end, &removed);
     if (norm > 0.7 * before) break;  // nothing cancelled (Daniel et al. 1976)
+    begin = 0;
+    end = j + 1;
   }
   removed_.emplace_back(j, removed);
-  std::fill(omega_.begin(), omega_.end(), space_.epsilon());
+  std::fill(omega_.begin() + begin, omega_.begin() + end, space_.epsilon());
   return norm;
 }
 
@@ -206,7 +220,7 @@ void Lanczos::restart(const Tensor& S, const Tensor& values) {
   alpha_.assign(values.data_ptr<double>(), values.data_ptr<double>() + kept_);
   arrow_.assign(last.data_ptr<double>(), last.data_ptr<double>() + kept_);
   beta_.assign(kept_, 0);
-  basis_[kept_].div_(orthogonalise(kept_));
+  basis_[kept_].div_(orthogonalise(kept_, 0, kept_));
   omega_.assign(kept_, space_.epsilon());
   before_ = omega_;
   again_ = false;

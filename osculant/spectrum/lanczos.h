@@ -62,7 +62,7 @@ class Lanczos {
   void recur(int64_t j, const Tensor& product);
   void estimate_orthogonality(int64_t j, double norm);
   double keep_orthogonal(int64_t j, double norm);
-  double orthogonalise(int64_t row, Tensor* removed = nullptr);
+  double orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* removed = nullptr);
   Tensor subtract_projection(const Tensor& rows, const Tensor& w);
   double defect_outside(const Tensor& S) const;
   void transform_rows(const Tensor& S);
@@ -80,6 +80,7 @@ class Lanczos {
   std::vector<std::pair<int64_t, Tensor>> removed_;  // (j, what was removed from A v_j along the basis)
   int64_t size_ = 0, kept_ = 0, steps_ = 0, first_cycle_ = 0, rows_reorthogonalised_ = 0;
   double next_norm_ = 0, scale_ = 0, defect_ = 0;
+  int64_t stretch_begin_ = 0, stretch_end_ = 0;  // what the last reorthogonalisation was against
   bool again_ = false, exhausted_ = false;
 };
 
