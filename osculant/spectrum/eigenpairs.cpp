@@ -116,8 +116,8 @@ class Eigensolver {
     Outcome outcome = converge(lanczos);
     take(lanczos);
     state_extreme_probability(lanczos);
-    if (options_.verify && has_pairs() && outcome != Outcome::interrupted && outcome != Outcome::non_finite)
-      verify();
+    bool may_verify = outcome == Outcome::converged || outcome == Outcome::products;
+    if (options_.verify && has_pairs() && may_verify && !verify()) outcome = Outcome::non_finite;
     conclude(outcome);
     if (outcome != Outcome::converged) return;
     if (lanczos.exhausted()) {
@@ -224,7 +224,13 @@ class Eigensolver {
             (std::max(options_.noise_floor, 4 * space_.epsilon()) + dropped) * scale_);
   }
 
-  void verify() { adopt(result_.vectors, products(result_.vectors)); }
+  // False where a product was not finite; the pairs are then the recurrence's still.
+  bool verify() {
+    Tensor AQ = products(result_.vectors);
+    if (!AQ.isfinite().all().item<bool>()) return false;
+    adopt(result_.vectors, AQ);
+    return true;
+  }
 
   // Rayleigh-Ritz on Z with products at hand, and the noise of a product measured on the result.
   void adopt(const Tensor& Z, const Tensor& AZ) {
@@ -382,8 +388,7 @@ class Eigensolver {
                                  ritz_.value.back(), missing_below(), ritz_.value.front());
         if (p <= options_.failure_probability || result_.check_steps >= steps) return end_search(p);
       } else if (std::all_of(missed.begin(), missed.end(), [&](int64_t i) { return has_converged(i); })) {
-        include(lanczos, missed);
-        return true;
+        return include(lanczos, missed);
       }
       if (lanczos.full()) restart(lanczos);
     }
@@ -397,14 +402,20 @@ class Eigensolver {
     return false;
   }
 
-  void include(const Lanczos& lanczos, const std::vector<int64_t>& missed) {
+  // False where a product was not finite; the pairs are then those from before.
+  bool include(const Lanczos& lanczos, const std::vector<int64_t>& missed) {
     Tensor Y = lanczos.combine(columns_of(ritz_.vectors, missed));
     if (!AQ_.defined()) AQ_ = products(result_.vectors);
     // Stored by columns: concatenate rows.
     Tensor Z = at::cat({result_.vectors.t(), Y.t()}).t(), AZ = at::cat({AQ_.t(), products(Y).t()}).t();
+    if (!AZ.isfinite().all().item<bool>()) {
+      conclude(Outcome::non_finite);
+      return false;
+    }
     result_.found_by_check += static_cast<int64_t>(missed.size());
     adopt(Z, AZ);
     conclude(Outcome::converged);
+    return true;
   }
 
   // Stopped before the search was through. Pairs seen to be missing are included as far as they have come.
@@ -416,7 +427,7 @@ class Eigensolver {
       return;
     }
     look(lanczos);
-    include(lanczos, missing());
+    if (!include(lanczos, missing())) return;
     conclude(Outcome::products);
     result_.message += fmt::format(
         "; {} of the pairs were found by the search for missed ones and it was cut short", missed.size());

@@ -254,6 +254,11 @@ TEST(Eigenpairs, StopWhenAskedToAndWhenAProductIsNotFinite) {
   result = eigenpairs(*breaks, {.count = 3});
   EXPECT_EQ(result.stop, EigenStop::non_finite);
   EXPECT_TRUE(result.values.isfinite().all().item<bool>());
+  auto breaks_late = function_operator(
+      A->domain(), [&](const Tensor& X) { return X.size(1) > 1 ? X / 0 : A->apply(X); }, "breaks late");
+  result = eigenpairs(*breaks_late, {.count = 3});  // in the products that verify
+  EXPECT_EQ(result.stop, EigenStop::non_finite);
+  EXPECT_TRUE(result.residuals.isfinite().all().item<bool>());
   auto nan = diagonal_operator(at::full({20}, std::numeric_limits<double>::quiet_NaN(), at::kDouble));
   EXPECT_EQ(eigenpairs(*nan).stop, EigenStop::non_finite);
   EXPECT_EQ(eigenpairs(*nan, {.count = 1, .dense_limit = 0}).stop, EigenStop::non_finite);
