@@ -9,7 +9,7 @@
 int main(int argc, char** argv) {
   std::string folder = argc > 1 ? argv[1] : ".";
   auto model = osculant::load_exported(folder + "/m.pt2");
-  auto data = osculant::load_safetensors_dataset(folder + "/train.safetensors");
+  auto data = osculant::load_dataset(folder + "/train.safetensors");
   osculant::Objective objective(model, osculant::MeanSquaredError(), data.full());
 
   auto summary = osculant::minimize(objective, osculant::methods::hessian_free(), {.steps = 30});
