@@ -117,11 +117,10 @@ sys.exit(torch.__version__.split('+')[0] != '$torch_version')" 2>/dev/null
 }
 
 # PyPI's own wheel for Linux wants a whole CUDA toolkit before CMake will link to it, so the processor-only build
-# is preferred: from where pip is set up to look, else from PyTorch's own index.
+# is preferred where pip is set up to find it (docs/design.md, "Dependencies").
 install_torch() {
   local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check "numpy>=$numpy_version")
   "${pip[@]}" "torch==$torch_version+cpu" 2>/dev/null && return
-  "${pip[@]}" --extra-index-url https://download.pytorch.org/whl/cpu "torch==$torch_version+cpu" 2>/dev/null && return
   "${pip[@]}" "torch==$torch_version" >&2 || die "pip could not install torch==$torch_version into $venv"
 }
 
