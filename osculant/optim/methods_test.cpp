@@ -1,5 +1,6 @@
 #include "osculant/optim/methods.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -130,6 +131,106 @@ TEST(Methods, all_train_a_small_network) {
   }
 }
 
+TEST(Methods, second_order_ones_train_in_float32) {
+  auto data = testing::small_data().to(at::kCPU, at::kFloat);
+  for (const auto& method :
+       {methods::lbfgs(), methods::hessian_free(),
+        methods::inverse_correction({.learning_rate = 0.5, .cutoff = 1e-3, .line_search = true}),
+        methods::inverse_correction({.learning_rate = 0.5, .rank = 8, .line_search = true})}) {
+    auto net = testing::small_net();
+    net->to(torch::kFloat32);
+    Objective objective(net, MeanSquaredError(), data.full());
+    auto summary = minimize(objective, method, {.steps = 150});
+    EXPECT_LT(summary.final_loss, 0.25 * summary.initial_loss) << summary.brief_report();
+    EXPECT_EQ(objective.layout().dtype(), at::kFloat);
+  }
+}
+
+// Two data terms of different sizes over one set of parameters, by mini-batches of each.
+TEST(Methods, train_on_several_terms) {
+  for (const auto& method : {methods::adam({.learning_rate = 0.02}), methods::hessian_free()}) {
+    auto net = testing::small_net();
+    Model model(net);
+    auto at_origin = model.with_forward(
+        [net](const Model::Inputs& x) mutable -> Model::Outputs { return {net->forward(x[0] * 0)}; });
+    Tensor boundary = testing::normal({10, 2}, 21);
+    Objective objective(
+        {{model, MeanSquaredError(), testing::small_data().batches(12)},
+         {at_origin, MeanSquaredError(), Dataset(boundary, torch::zeros({10, 1}, f64())).batches(5), 3}});
+    Stepper stepper(objective, method, {.seed = 1});
+    double start = objective.value();
+    for (int i = 0; i < 200; ++i) EXPECT_EQ(stepper.step().examples, 12);
+    EXPECT_LT(objective.value(), 0.3 * start) << method.name();
+    EXPECT_EQ(stepper.epochs(), 50);
+  }
+}
+
+// ---- lbfgs ----
+
+class LbfgsDirection : public ::testing::Test {
+ protected:
+  LbfgsDirection() : q(testing::quadratic(torch::linspace(0.5, 6, 7, f64()))) {}
+
+  Tensor gradient_at(const Tensor& x) const { return q.A.matmul(x) - q.b; }
+
+  // Moves theta by s and tells the direction of a gradient that changed by y.
+  void move(Direction& direction, const Tensor& s, const Tensor& y) {
+    q.objective.layout().add(s);
+    StepOutcome outcome;
+    outcome.accepted = true;
+    outcome.displacement = s;
+    outcome.new_gradient = last + y;
+    direction.accepted(outcome);
+  }
+
+  Step at_theta(Direction& direction) {
+    last = gradient_at(q.objective.layout().theta());
+    return propose(direction, q.objective);
+  }
+
+  testing::Quadratic q;
+  Tensor last;
+};
+
+// H+ = (I - s y'/s'y) H (I - y s'/s'y) + s s'/s'y (Nocedal & Wright 2006, 6.17) from H = s'y / y'y of the
+// last pair.
+TEST_F(LbfgsDirection, is_the_dense_bfgs_matrix_of_its_pairs) {
+  auto direction = lbfgs_direction({.memory = 3});
+  std::vector<Tensor> S;
+  at_theta(*direction);
+  for (uint64_t i = 0; i < 5; ++i) {
+    S.push_back(testing::normal({7}, 40 + i));
+    move(*direction, S.back(), q.A.matmul(S.back()));
+    at_theta(*direction);
+  }
+  Tensor I = torch::eye(7, f64()), H;
+  for (size_t i = 2; i < 5; ++i) {  // memory 3: the last three pairs
+    Tensor s = S[i], y = q.A.matmul(s), r = 1 / s.dot(y);
+    if (!H.defined()) H = I * (S[4].dot(q.A.matmul(S[4])) / q.A.matmul(S[4]).square().sum());
+    Tensor left = I - r * s.outer(y);
+    H = left.matmul(H).matmul(left.t()) + r * s.outer(s);
+  }
+  auto step = propose(*direction, q.objective);
+  EXPECT_LT(relative_difference(step.displacement, -H.matmul(last)), 1e-12);
+}
+
+TEST_F(LbfgsDirection, says_when_it_leaves_out_a_pair_or_starts_again) {
+  auto direction = lbfgs_direction({});
+  auto first = at_theta(*direction);
+  Tensor s = testing::normal({7}, 50);
+  move(*direction, s, -s);  // negative curvature
+  auto second = at_theta(*direction);
+  EXPECT_THAT(second.note, ::testing::HasSubstr("pair left out"));
+  EXPECT_LT(relative_difference(second.displacement / second.displacement.norm(), -last / last.norm()),
+            1e-12);
+  move(*direction, s, q.A.matmul(s));
+  EXPECT_EQ(at_theta(*direction).note, "");
+  direction->rejected({});
+  auto again = at_theta(*direction);
+  EXPECT_THAT(again.note, ::testing::HasSubstr("memory emptied"));
+  EXPECT_LT(relative_difference(again.displacement / again.displacement.norm(), -last / last.norm()), 1e-12);
+}
+
 // ---- torch's ----
 
 template <class Optimizer, class Options>
@@ -228,6 +329,21 @@ TEST(HessianFree, never_goes_up_on_the_full_batch) {
     EXPECT_GT(record.solver_iterations, 0);
     loss = now;
   }
+}
+
+// A loss that is not convex in the outputs: G is indefinite, CG meets negative curvature, and training goes
+// on.
+TEST(HessianFree, goes_down_where_gauss_newton_is_indefinite) {
+  auto welsch = FunctionLoss([](const OutputLoss::Outputs& z, const Batch& batch) {
+    return (1 - (-(z[0] - batch.targets[0].tensor).square()).exp()).squeeze(1);
+  });
+  Objective objective(testing::small_net(), welsch, testing::small_data().full());
+  Stepper stepper(objective, methods::hessian_free({.damping = 1e-3}));
+  double start = objective.value();
+  bool negative = false;
+  for (int i = 0; i < 60; ++i) negative |= stepper.step().solver_stop.find("<= 0") != std::string::npos;
+  EXPECT_TRUE(negative);
+  EXPECT_LT(objective.value(), 0.5 * start);
 }
 
 // ---- inverse_correction ----
