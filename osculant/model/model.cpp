@@ -137,11 +137,15 @@ void freeze(const std::vector<NamedTensor>& parameters, const std::vector<std::s
 Model::Outputs call(const torch::nn::AnyModule& module, const Model::Inputs& x) {
   auto any = module;  // a handle: its forward is not const
   switch (x.size()) {
-    case 1: return {any.forward(x[0])};
-    case 2: return {any.forward(x[0], x[1])};
-    case 3: return {any.forward(x[0], x[1], x[2])};
+    case 1:
+      return {any.forward(x[0])};
+    case 2:
+      return {any.forward(x[0], x[1])};
+    case 3:
+      return {any.forward(x[0], x[1], x[2])};
     default:
-      fail_data(fmt::format("model: forward takes one to three tensors, but the data has {} inputs", x.size()));
+      fail_data(
+          fmt::format("model: forward takes one to three tensors, but the data has {} inputs", x.size()));
   }
 }
 
@@ -162,11 +166,13 @@ Model::Model(std::shared_ptr<Implementation> implementation, const std::vector<s
   layout_ = std::make_shared<ParameterLayout>(std::move(trainable));
 }
 
-Model::Model(std::shared_ptr<torch::nn::Module> module, Forward forward, const std::vector<std::string>& frozen)
+Model::Model(std::shared_ptr<torch::nn::Module> module, Forward forward,
+             const std::vector<std::string>& frozen)
     : Model(std::make_shared<ModuleImplementation>(std::move(module), std::move(forward)), frozen) {}
 
 Model::Model(const torch::nn::AnyModule& module, const std::vector<std::string>& frozen)
-    : Model(module.ptr(), [module](const Inputs& x) { return osculant::call(module, x); }, frozen) {}
+    : Model(
+          module.ptr(), [module](const Inputs& x) { return osculant::call(module, x); }, frozen) {}
 
 Model::Model(std::vector<NamedTensor> parameters, Forward forward)
     : Model([&]() -> std::shared_ptr<Implementation> {
@@ -183,9 +189,10 @@ Model Model::with_forward(Forward forward) const {
 }
 
 void Model::wrong_inputs(size_t given) {
-  fail_data(fmt::format("model: its forward does not take {} tensors; give the inputs it takes, or a Model with "
-                        "a forward function of your own",
-                        given));
+  fail_data(
+      fmt::format("model: its forward does not take {} tensors; give the inputs it takes, or a Model with "
+                  "a forward function of your own",
+                  given));
 }
 
 Model::Outputs Model::forward(const Inputs& inputs) const {

@@ -48,33 +48,37 @@ class Model {
    public:
     virtual ~Implementation() = default;
     virtual Outputs forward(const Inputs& inputs) = 0;
-    virtual void train(bool on) = 0;                                // modes of dropout and batch norm
+    virtual void train(bool on) = 0;  // modes of dropout and batch norm
     virtual bool training() const = 0;
-    virtual std::vector<NamedTensor> parameters() const = 0;        // each distinct tensor once, in order
-    virtual std::vector<NamedTensor> buffers() const { return {}; } // state that is not trained
+    virtual std::vector<NamedTensor> parameters() const = 0;         // each distinct tensor once, in order
+    virtual std::vector<NamedTensor> buffers() const { return {}; }  // state that is not trained
     virtual std::vector<TiedName> tied_names() const { return {}; }
     virtual std::vector<std::string> input_names() const { return {}; }  // empty: inputs are matched by order
-    virtual bool couples_examples() const { return false; }  // batch norm in training mode does
+    virtual bool couples_examples() const { return false; }              // batch norm in training mode does
     virtual int64_t required_batch_size() const { return 0; }  // a program exported for one size; 0 is any
-    virtual std::string kind() const = 0;  // "module", "exported", ...
+    virtual std::string kind() const = 0;                      // "module", "exported", ...
   };
 
-  // `frozen` names parameters, by glob, that are not trained: they leave theta and stay as they are. Parameters
-  // whose requires_grad is already off are frozen too.
+  // `frozen` names parameters, by glob, that are not trained: they leave theta and stay as they are.
+  // Parameters whose requires_grad is already off are frozen too.
   explicit Model(std::shared_ptr<Implementation> implementation, const std::vector<std::string>& frozen = {});
 
-  // From a torch module with a forward(Tensor) or forward(Tensor, ...): nn::Sequential, a struct of your own, ...
+  // From a torch module with a forward(Tensor) or forward(Tensor, ...): nn::Sequential, a struct of your own,
+  // ...
   template <class Module>
   Model(torch::nn::ModuleHolder<Module> module, const std::vector<std::string>& frozen = {})
-      : Model(module.ptr(), [raw = module.get()](const Inputs& x) { return call(*raw, x); }, frozen) {}
+      : Model(
+            module.ptr(), [raw = module.get()](const Inputs& x) { return call(*raw, x); }, frozen) {}
   template <class Module, std::enable_if_t<std::is_base_of_v<torch::nn::Module, Module>, int> = 0>
   Model(std::shared_ptr<Module> module, const std::vector<std::string>& frozen = {})
-      : Model(module, [raw = module.get()](const Inputs& x) { return call(*raw, x); }, frozen) {}
+      : Model(
+            module, [raw = module.get()](const Inputs& x) { return call(*raw, x); }, frozen) {}
 
   explicit Model(const torch::nn::AnyModule& module, const std::vector<std::string>& frozen = {});
 
   // From a module and any forward pass over it.
-  Model(std::shared_ptr<torch::nn::Module> module, Forward forward, const std::vector<std::string>& frozen = {});
+  Model(std::shared_ptr<torch::nn::Module> module, Forward forward,
+        const std::vector<std::string>& frozen = {});
 
   // From leaf tensors and a forward pass that reads them.
   Model(std::vector<NamedTensor> parameters, Forward forward);
@@ -96,8 +100,8 @@ class Model {
   // Everything that a file of weights holds: trainable, frozen and buffers, under the names they have; tied
   // weights once, under their first. The tensors are the model's own, not copies.
   std::vector<NamedTensor> state() const;
-  // Sets parameters and buffers by name. Throws Error(data) on a missing, unknown or misshapen entry, and then
-  // leaves the model as it was. Tied weights may come under any of their names, or all.
+  // Sets parameters and buffers by name. Throws Error(data) on a missing, unknown or misshapen entry, and
+  // then leaves the model as it was. Tied weights may come under any of their names, or all.
   void load_state(const std::vector<NamedTensor>& state) const;
 
   void train(bool on = true) const { implementation_->train(on); }

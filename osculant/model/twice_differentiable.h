@@ -3,8 +3,9 @@
 namespace osculant {
 
 // While one lives, libtorch picks kernels whose backward pass can be differentiated again: attention from
-// elementary operations in place of the fused ones, and recurrent networks without cuDNN. The choice is made in
-// the forward pass and holds for the graph it records. The switches are libtorch's own and global to the process.
+// elementary operations in place of the fused ones, and recurrent networks without cuDNN. The choice is made
+// in the forward pass and holds for the graph it records. The switches are libtorch's own and global to the
+// process.
 class TwiceDifferentiableKernels {
  public:
   explicit TwiceDifferentiableKernels(bool recurrent);
