@@ -14,17 +14,22 @@ function(osculant_floor NAME)
 endfunction()
 
 # What every test sees. One thread each, since ctest runs several at once.
-set(OSCULANT_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OSCULANT_PYTHON=${OSCULANT_PYTHON})
+set(OSCULANT_ORACLE_CASES ${PROJECT_BINARY_DIR}/oracle_cases)
+set(OSCULANT_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OSCULANT_PYTHON=${OSCULANT_PYTHON}
+                              OSCULANT_ORACLE_CASES=${OSCULANT_ORACLE_CASES})
 
-# osculant_test(TARGET PREFIX sources...): a GoogleTest executable, its cases registered as PREFIX.Suite.Case.
+# osculant_test(TARGET PREFIX sources... [FIXTURES names...]): a GoogleTest executable, its cases registered as
+# PREFIX.Suite.Case, and run after the fixtures (oracle_cases: tests/CMakeLists.txt).
 function(osculant_test TARGET PREFIX)
-  add_executable(${TARGET} ${ARGN})
+  cmake_parse_arguments(TEST "" "" "FIXTURES" ${ARGN})
+  add_executable(${TARGET} ${TEST_UNPARSED_ARGUMENTS})
   target_link_libraries(${TARGET} PRIVATE osculant GTest::gmock GTest::gtest_main Eigen3::Eigen
                                           nlohmann_json::nlohmann_json)
   target_include_directories(${TARGET} PRIVATE ${PROJECT_SOURCE_DIR})
   osculant_private_settings(${TARGET})
   gtest_discover_tests(${TARGET} TEST_PREFIX "${PREFIX}." DISCOVERY_MODE PRE_TEST
-                       PROPERTIES TIMEOUT 300 ENVIRONMENT "${OSCULANT_TEST_ENVIRONMENT}")
+                       PROPERTIES TIMEOUT 300 ENVIRONMENT "${OSCULANT_TEST_ENVIRONMENT}"
+                                  FIXTURES_REQUIRED "${TEST_FIXTURES}")
 endfunction()
 
 # Warnings, the precompiled header and the like, for what is compiled here and never for a user of the library.
