@@ -7,6 +7,7 @@
 
 #include "osculant/objective/linearization.h"
 #include "osculant/objective/objective.h"
+#include "osculant/optim/direction.h"
 
 namespace osculant::testing {
 
@@ -70,6 +71,19 @@ inline Dataset small_data() {
 }
 inline Objective small_mlp(int64_t batch_size = 48) {
   return Objective(small_net(), MeanSquaredError(), small_data().batches(batch_size));
+}
+
+// One proposal at the objective's theta.
+inline Step propose(Direction& direction, const Objective& objective, double damping = 0) {
+  auto linearization = objective.linearize(direction.needs());
+  RandomStream random(0, "test");
+  StepContext context{*linearization, *linearization, 1, random};
+  direction.prepare(context);
+  return direction.propose(context, Damping({.initial = damping}));
+}
+
+inline double relative_difference(const Tensor& a, const Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
 }
 
 }  // namespace osculant::testing

@@ -1,0 +1,129 @@
+#include "osculant/optim/inverse_correction.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "osculant/base/error.h"
+#include "osculant/optim/methods.h"
+#include "osculant/optim/stepper.h"
+#include "osculant/optim/testing.h"
+
+namespace osculant {
+namespace {
+
+using testing::f64;
+using testing::propose;
+using testing::relative_difference;
+
+// 2-4-1, ReLU: the article's network, one unit of it dead, so that four rows of the Hessian are zero.
+Objective article_network() {
+  torch::manual_seed(1);
+  torch::nn::Sequential net(torch::nn::Linear(2, 4), torch::nn::ReLU(), torch::nn::Linear(4, 1));
+  net->to(torch::kFloat64);
+  {
+    torch::NoGradGuard no_grad;
+    net[0]->as<torch::nn::Linear>()->bias[3] = -100;
+  }
+  return Objective(net, MeanSquaredError(), testing::small_data().full());
+}
+
+// The gradient and Hessian of `value` in the leaves, by double backward alone.
+std::pair<Tensor, Tensor> derivatives(const Tensor& value, const std::vector<Tensor>& leaves) {
+  auto flat = [](const std::vector<Tensor>& parts) {
+    std::vector<Tensor> rows;
+    for (const auto& part : parts) rows.push_back(part.reshape({-1}));
+    return torch::cat(rows);
+  };
+  Tensor g = flat(torch::autograd::grad({value}, leaves, {}, true, true));
+  std::vector<Tensor> rows;
+  for (int64_t i = 0; i < g.numel(); ++i) {
+    auto row = torch::autograd::grad({g[i]}, leaves, {}, true, false, true);
+    for (size_t j = 0; j < row.size(); ++j)
+      if (!row[j].defined()) row[j] = torch::zeros_like(leaves[j]);
+    rows.push_back(flat(row));
+  }
+  return {g.detach(), torch::stack(rows)};
+}
+
+TEST(InverseCorrection, is_the_articles_formula) {
+  double eta = 0.01, eps = 0.01;
+  for (auto mode : {CurvatureMode::signed_values, CurvatureMode::absolute, CurvatureMode::positive}) {
+    auto objective = article_network();
+    const auto& term = objective.terms()[0];
+    auto batch = term.data.batch(0);
+    Tensor value = torch::mse_loss(term.model.forward(batch)[0], batch.targets[0].tensor);
+    auto [g, H] = derivatives(value, objective.layout().leaves());
+    auto [l, V] = at::linalg_eigh((H + H.t()) / 2);
+    double tau = static_cast<double>(l.numel()) * 2.220446049250313e-16 * l.abs().max().item<double>();
+    Tensor expected = objective.layout().theta().clone();
+    int64_t inverted = 0;
+    for (int64_t i = 0; i < l.numel(); ++i) {
+      double li = l[i].item<double>();
+      bool kept = mode == CurvatureMode::positive ? li > tau : std::abs(li) > tau;
+      if (mode == CurvatureMode::absolute) li = std::abs(li);
+      inverted += kept;
+      expected -= eta * ((kept ? 1 / li : 0.0) + eps) * V.select(1, i).dot(g) * V.select(1, i);
+    }
+    EXPECT_GT(inverted, 4);
+    EXPECT_LE(inverted, l.numel() - 4);
+    Stepper stepper(objective,
+                    methods::inverse_correction({.learning_rate = eta, .epsilon = eps, .curvature = mode}));
+    auto record = stepper.step();
+    ASSERT_TRUE(record.accepted);
+    EXPECT_LT(relative_difference(objective.layout().theta(), expected), 1e-12);
+    EXPECT_EQ(record.solver_iterations, 17);  // products: one a column
+  }
+}
+
+// f = (x^2 - y^2) / 2 at (1, 0.5): the signed inverse goes to the saddle, against the slope in y.
+TEST(InverseCorrection, climbs_at_a_saddle_when_signed_and_epsilon_is_small) {
+  auto y_after = [](CurvatureMode mode, double epsilon) {
+    Tensor p = torch::tensor({1.0, 0.5}, f64()).requires_grad_();
+    auto objective = Objective::function({{"p", p}}, [p] { return (p[0] * p[0] - p[1] * p[1]) / 2; });
+    Stepper stepper(objective, methods::inverse_correction(
+                                   {.learning_rate = 0.1, .epsilon = epsilon, .curvature = mode}));
+    stepper.step();
+    return objective.layout().theta()[1].item<double>();
+  };
+  EXPECT_NEAR(y_after(CurvatureMode::signed_values, 0.1), 0.5 * (1 - 0.1 * 0.9),
+              1e-15);  // up: eps < 1/abs(l) = 1
+  EXPECT_NEAR(y_after(CurvatureMode::signed_values, 2), 0.5 * (1 + 0.1 * 1), 1e-15);  // down: eps > 1
+  EXPECT_NEAR(y_after(CurvatureMode::absolute, 0.1), 0.5 * (1 + 0.1 * 1.1), 1e-15);
+  EXPECT_NEAR(y_after(CurvatureMode::positive, 0.1), 0.5 * (1 + 0.1 * 0.1), 1e-15);
+}
+
+TEST(InverseCorrection, takes_the_dominant_part_at_low_rank) {
+  int64_t n = 260, k = 6;
+  auto values = torch::cat({torch::tensor({90.0, 70.0, -60.0, 50.0, 40.0, 30.0}, f64()),
+                            torch::linspace(-0.5, 0.5, n - k, f64())});
+  auto q = testing::quadratic(values);
+  auto [l, V] = at::linalg_eigh(q.A);
+  auto order = l.abs().argsort(-1, true).slice(0, 0, k);
+  Tensor g = -q.b, Vk = V.index_select(1, order), lk = l.index_select(0, order).abs();
+  auto direction = inverse_correction_direction({.epsilon = 0.02, .rank = k}, n);
+  auto step = propose(*direction, q.objective);
+  Tensor expected = -(Vk.matmul(Vk.t().matmul(g) / lk) + 0.02 * g);
+  EXPECT_LT(relative_difference(step.displacement, expected), 2e-3);
+  EXPECT_LT(step.solver_iterations, n / 2);  // products, far fewer than columns
+}
+
+TEST(InverseCorrection, refreshes_when_told) {
+  auto q = testing::quadratic(torch::linspace(0.1, 8, 30, f64()));
+  Stepper stepper(q.objective, methods::inverse_correction({.rank = 4, .refresh = 3}));
+  std::vector<bool> factorised;
+  for (int i = 0; i < 7; ++i) factorised.push_back(stepper.step().solver_iterations > 0);
+  EXPECT_EQ(factorised, (std::vector<bool>{true, false, false, true, false, false, true}));
+}
+
+TEST(InverseCorrection, refuses_a_dense_hessian_that_is_too_large) {
+  EXPECT_THROW(inverse_correction_direction({.rank = full_rank}, 6000), Error);
+  EXPECT_EQ(resolved_rank({}, 500), 500);
+  EXPECT_EQ(resolved_rank({}, 501), 20);
+  EXPECT_EQ(resolved_rank({.rank = 50}, 30), 30);
+}
+
+}  // namespace
+}  // namespace osculant
