@@ -15,6 +15,7 @@ if(OSCULANT_TESTS)
   enable_testing()
   find_package(GTest REQUIRED)
   find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+  find_path(SPECTRA_INCLUDE_DIR Spectra/SymEigsSolver.h REQUIRED)  # headers alone, beside Eigen
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
   # Oracles in Python need one that can import torch; without it those tests skip.
   set(OSCULANT_PYTHON "${Python3_EXECUTABLE}" CACHE STRING "Python that the tests' oracles run in")

@@ -9,7 +9,7 @@ packages=(
   g++ cmake ninja-build ccache mold python3 python3-venv                        # tools
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev                # the library and the tool
   libopenmpi-dev openmpi-bin                                                    # runs on several processes
-  libgtest-dev libgmock-dev libeigen3-dev                                       # tests and their oracles
+  libgtest-dev libgmock-dev libeigen3-dev libspectra-dev                        # tests and their oracles
   dataset-fashion-mnist                                                         # real data
 )
 lint_packages=(clang-format clang-tidy)
