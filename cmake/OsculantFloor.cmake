@@ -13,10 +13,10 @@ function(osculant_floor NAME)
   endif()
 endfunction()
 
-# What every test sees. One thread each, since ctest runs several at once.
+# What every test sees. One thread each, since ctest runs several at once. (gtest_discover_tests takes lists apart,
+# so what it passes on is one variable a property.)
 set(OSCULANT_ORACLE_CASES ${PROJECT_BINARY_DIR}/oracle_cases)
-set(OSCULANT_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OSCULANT_PYTHON=${OSCULANT_PYTHON}
-                              OSCULANT_ORACLE_CASES=${OSCULANT_ORACLE_CASES})
+set(OSCULANT_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OSCULANT_PYTHON=${OSCULANT_PYTHON})
 
 # osculant_test(TARGET PREFIX sources... [FIXTURES names...]): a GoogleTest executable, its cases registered as
 # PREFIX.Suite.Case, and run after the fixtures (oracle_cases: tests/CMakeLists.txt).
@@ -28,7 +28,8 @@ function(osculant_test TARGET PREFIX)
   target_include_directories(${TARGET} PRIVATE ${PROJECT_SOURCE_DIR})
   osculant_private_settings(${TARGET})
   gtest_discover_tests(${TARGET} TEST_PREFIX "${PREFIX}." DISCOVERY_MODE PRE_TEST
-                       PROPERTIES TIMEOUT 300 ENVIRONMENT "${OSCULANT_TEST_ENVIRONMENT}"
+                       PROPERTIES TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1
+                                  ENVIRONMENT_MODIFICATION "OSCULANT_ORACLE_CASES=set:${OSCULANT_ORACLE_CASES}"
                                   FIXTURES_REQUIRED "${TEST_FIXTURES}")
 endfunction()
 
