@@ -1,5 +1,5 @@
-// What `./run demo` shows, on Fashion-MNIST in about three minutes: the curvature of a classifier, each number
-// with its bound, and a deep autoencoder trained by Adam and with curvature on equal time.
+// What `./run demo` shows, on Fashion-MNIST in about three minutes: the curvature of a classifier, each
+// number with its bound, and a deep autoencoder trained by Adam and with curvature on equal time.
 #include <torch/torch.h>
 #include <unistd.h>
 
@@ -40,7 +40,8 @@ eigenvalues = 5
 )";
 
 void look_at_a_classifier() {
-  std::printf("1. The curvature of a classifier: 784-128-64-10, ReLU, 5,000 images, after two epochs of Adam\n\n");
+  std::printf(
+      "1. The curvature of a classifier: 784-128-64-10, ReLU, 5,000 images, after two epochs of Adam\n\n");
   RunConfig config;
   config.read_text(kClassifier, "demo");
   Problem problem = load_problem(config);
@@ -62,8 +63,8 @@ Dataset small_images() {
 }
 
 // Weights of variance 16 / fan_in: the slope of a sigmoid at 0 is 1/4, so signals keep their size through it
-// (Glorot & Bengio 2010 scale by 4 for the same reason). With torch's default initialisation the signal dies in
-// eight layers, and the first seconds of every method are spent on a plateau.
+// (Glorot & Bengio 2010 scale by 4 for the same reason). With torch's default initialisation the signal dies
+// in eight layers, and the first seconds of every method are spent on a plateau.
 Model deep_autoencoder() {
   AutoencoderOptions options;
   options.initialization = {.kind = Initialization::scaled, .weight_variance = 16, .seed = 0};

@@ -22,10 +22,12 @@ osculant::Objective make_objective() {
 
 int main() {
   auto corrected = make_objective();
-  auto rank = osculant::dense(osculant::Hessian(corrected)).matrix;
-  auto values = torch::linalg_eigvalsh(rank).abs();
-  std::cout << "parameters: " << corrected.parameters() << ", Hessian eigenvalues above 1e-9 of the largest: "
-            << (values > 1e-9 * values.max()).sum().item<int64_t>() << "\n";
+  auto values = torch::linalg_eigvalsh(osculant::dense(osculant::Hessian(corrected)).matrix);
+  auto sizes = values.abs();
+  std::cout << corrected.parameters() << " parameters; Hessian eigenvalues from "
+            << values.min().item<double>() << " to " << values.max().item<double>()
+            << ", the largest in size " << (sizes.max() / sizes.min()).item<double>()
+            << " times the smallest\n";
 
   auto method = osculant::methods::inverse_correction({.learning_rate = 0.01, .epsilon = 0.01});
   std::cout << osculant::minimize(corrected, method, {.steps = 1000}).brief_report() << "\n";
