@@ -51,6 +51,8 @@ class Run {
       } catch (const Error& error) {
         fail(error.kind(), fmt::format("{}: node {} ({}): {}", plan_.file, instruction.node,
                                        instruction.target, error.what()));
+      } catch (const std::exception& error) {
+        explain(instruction, error.what());
       }
       for (int slot : instruction.dead) slots_[index(slot)] = IValue();
     }

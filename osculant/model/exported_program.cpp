@@ -208,6 +208,20 @@ class ExportedModel : public Model::Implementation {
   bool training_ = false;
 };
 
+// Whatever is wrong with the file is said with its name.
+std::shared_ptr<ExportedModel> read(const std::string& path, const ExportedOptions& options) {
+  try {
+    return std::make_shared<ExportedModel>(path, options);
+  } catch (const Error& error) {
+    std::string message = error.what();
+    fail(error.kind(), message.starts_with(path) ? message : fmt::format("{}: {}", path, message));
+  } catch (const c10::Error& error) {
+    fail_data(fmt::format("{}: {}", path, error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    fail_data(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
 }  // namespace
 
 Model load_exported(const std::string& path, const ExportedOptions& options) {
@@ -215,7 +229,7 @@ Model load_exported(const std::string& path, const ExportedOptions& options) {
     fail_option("dtype", c10::toString(*options.dtype), "a floating point type");
   if (options.device.is_cuda() && !torch::cuda::is_available())
     fail_option("device", options.device.str(), "a device that this machine and build of libtorch have");
-  return Model(std::make_shared<ExportedModel>(path, options), options.frozen);
+  return Model(read(path, options), options.frozen);
 }
 
 }  // namespace osculant
