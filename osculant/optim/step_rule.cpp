@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <ranges>
 
 #include "osculant/base/error.h"
 #include "osculant/linop/vector_space.h"
@@ -126,10 +127,10 @@ class Backtracking : public StepRule {
 
   Chosen best_iterate(Trials& trials, const Step& step) const {
     Chosen best{step.displacement, step.predicted_change, trials.value(step.displacement, options_.initial)};
-    for (auto it = step.earlier.rbegin(); it != step.earlier.rend(); ++it) {
-      double value = trials.value(it->displacement, options_.initial);
+    for (const auto& iterate : std::views::reverse(step.earlier)) {
+      double value = trials.value(iterate.displacement, options_.initial);
       if (!(value < best.value) && std::isfinite(best.value)) break;
-      best = {it->displacement, it->predicted_change, value};
+      best = {iterate.displacement, iterate.predicted_change, value};
     }
     return best;
   }

@@ -1,6 +1,7 @@
 #include "osculant/optim/stepper.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/torch.h>
 
 #include <algorithm>
