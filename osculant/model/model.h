@@ -86,6 +86,10 @@ class Model {
   // The same parameters seen through another forward pass: the second term of a physics-informed objective.
   Model with_forward(Forward forward) const;
 
+  // The same network with these parameters, by glob, frozen as well. Parameters move to a new layout, so that
+  // this model, and whatever was made from it, is not to be used any more.
+  Model with_frozen(const std::vector<std::string>& globs) const { return Model(implementation_, globs); }
+
   Outputs forward(const Inputs& inputs) const;
   Outputs forward(const Batch& batch) const;  // inputs by name where both sides have names, else in order
 
