@@ -101,6 +101,7 @@ class Minimizer {
 
   const Stepper& stepper() const { return stepper_; }
   const MinimizeOptions& options() const { return options_; }
+  bool evaluation_due() const;  // after the step just made
   const Evaluation& last_evaluation() const { return last_; }
 
   // Everything that a run which resumes needs; call load before run.
@@ -115,7 +116,6 @@ class Minimizer {
   std::optional<Stop> stop_before_step();
   std::optional<Stop> stop_after_step() const;
   std::optional<Stop> target_reached() const;
-  bool evaluation_due() const;
   void evaluate();
   double training_loss();
   Stop loop();
