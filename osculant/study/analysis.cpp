@@ -1,0 +1,243 @@
+#include "osculant/study/analysis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "osculant/base/error.h"
+#include "osculant/base/interrupt.h"
+#include "osculant/base/memory.h"
+#include "osculant/base/stopwatch.h"
+#include "osculant/base/text.h"
+#include "osculant/curvature/curvature.h"
+#include "osculant/objective/plan.h"
+#include "osculant/spectrum/eigenpairs.h"
+#include "osculant/spectrum/trace.h"
+
+namespace osculant {
+namespace {
+
+constexpr int64_t default_batch_size = 1024;
+constexpr int64_t default_trace_probes = 100;
+
+struct Settings {
+  int64_t eigenvalues, trace_probes, batch_size;
+  double tolerance;
+  bool hessian, gauss_newton;
+};
+
+Settings settings_of(const Problem& problem, const RunConfig& config) {
+  const AnalyzeConfig& a = config.analyze;
+  auto wants = [&](const char* name) {
+    return std::find(a.matrix.begin(), a.matrix.end(), name) != a.matrix.end();
+  };
+  return {*a.eigenvalues, *a.trace_probes,  resolve_batch_size(a.batch_size, problem.train.size()),
+          *a.tolerance,   wants("hessian"), wants("gauss_newton")};
+}
+
+void fill_defaults(const Problem& problem, RunConfig& config) {
+  AnalyzeConfig& a = config.analyze;
+  a.eigenvalues = a.eigenvalues.value_or(10);
+  a.tolerance = a.tolerance.value_or(EigenOptions{}.tolerance);
+  a.trace_probes = a.trace_probes.value_or(default_trace_probes);
+  if (a.matrix.empty()) a.matrix = {"hessian"};
+  int64_t required = problem.model.required_batch_size();
+  if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
+  if (a.batch_size != "full")
+    a.batch_size = std::to_string(resolve_batch_size(a.batch_size, problem.train.size()));
+}
+
+int64_t pairs_wanted(const Settings& settings) {
+  return 2 * settings.eigenvalues;
+}
+
+int64_t bytes_per_vector(const Problem& problem) {
+  return problem.model.parameters() *
+         static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
+}
+
+// The Krylov basis: as large as the eigensolver likes, within half of the memory budget and no smaller than
+// it can work with.
+int64_t krylov_dimension(const Problem& problem, const Settings& settings) {
+  int64_t n = problem.model.parameters(), wanted = pairs_wanted(settings);
+  int64_t affordable = problem.memory_budget / 2 / bytes_per_vector(problem);
+  int64_t least = wanted + 20;
+  return std::min(n, std::max(least, std::min(affordable, std::max<int64_t>(100, 15 * wanted))));
+}
+
+EigenOptions eigen_options(const Problem& problem, const RunConfig& config) {
+  Settings settings = settings_of(problem, config);
+  EigenOptions options;
+  options.count = settings.eigenvalues;
+  options.target = EigenTarget::both;
+  options.tolerance = settings.tolerance;
+  options.seed = static_cast<uint64_t>(*config.run.seed);
+  options.krylov_dimension = krylov_dimension(problem, settings);
+  return options;
+}
+
+// What the eigensolver usually takes: about 6 products for each pair beside 60 to begin with, half as many
+// again for the search for pairs that were missed, and one each to verify. All n where the matrix is formed.
+int64_t expected_eigen_products(const Problem& problem, const Settings& settings) {
+  int64_t n = problem.model.parameters(), wanted = pairs_wanted(settings);
+  if (wanted == 0) return 0;
+  if (n <= EigenOptions{}.dense_limit || n <= 2 * wanted) return n;
+  return 90 + 10 * wanted;
+}
+
+int64_t expected_products(const Problem& problem, const Settings& settings) {
+  return expected_eigen_products(problem, settings) +
+         std::min(settings.trace_probes, problem.model.parameters());
+}
+
+PlannedWork planned_work(const Problem& problem, const Settings& settings, bool hessian) {
+  int64_t products = expected_products(problem, settings);
+  PlannedWork work;
+  work.needs = {.gradient = true, .hessian = hessian, .gauss_newton = !hessian};
+  (hessian ? work.hessian_products : work.gauss_newton_products) = products;
+  // The basis, the pairs found, and a product with its block on the way.
+  int64_t basis = settings.eigenvalues > 0 ? krylov_dimension(problem, settings) : 0;
+  work.vectors = basis + 2 * pairs_wanted(settings) + 8;
+  return work;
+}
+
+std::string words_of(const Settings& settings, const Problem& problem) {
+  int64_t matrices = settings.hessian + settings.gauss_newton;
+  int64_t products = matrices * expected_products(problem, settings);
+  return fmt::format("about {} products with {}, {} examples at a time", format_count(products),
+                     settings.hessian
+                         ? (settings.gauss_newton ? "the Hessian and the Gauss-Newton matrix" : "the Hessian")
+                         : "the Gauss-Newton matrix",
+                     format_count(settings.batch_size));
+}
+
+// Refuses what does not fit, with the flags that would make it fit.
+void require_fit(const Plan& plan, const Problem& problem, const Settings& settings) {
+  if (plan.fits()) return;
+  std::vector<std::string> remedies;
+  // A pair takes two vectors of the smallest basis and four more, at both ends together (planned_work).
+  int64_t vectors = (plan.budget - plan.working_bytes) / bytes_per_vector(problem);
+  int64_t pairs = (vectors - 28) / 6;
+  if (pairs > 0 && pairs < settings.eigenvalues) remedies.push_back(fmt::format("--eigenvalues {}", pairs));
+  if (plan.working_bytes > plan.budget / 2) remedies.push_back("a smaller --batch-size");
+  remedies.push_back(fmt::format("--memory-budget {}", plan.minimum_bytes()));
+  fail(
+      ErrorKind::memory,
+      fmt::format(
+          "the analysis needs at least {} ({} for vectors, {} to work on {} examples), and run.memory_budget "
+          "is {}; what would fit: {}",
+          format_bytes(plan.minimum_bytes()), format_bytes(plan.vector_bytes),
+          format_bytes(plan.working_bytes), format_count(plan.batch_size), format_bytes(plan.budget),
+          fmt::join(remedies, ", or ")));
+}
+
+// One matrix after the other: their costs add up, their memory does not.
+void add_plan(PlanRecord& sum, const Plan& one) {
+  sum.gradient_equivalents += one.gradient_equivalents;
+  sum.seconds += one.seconds;
+  sum.bytes = std::max(sum.bytes, one.peak_bytes());
+  sum.budget = one.budget;
+}
+
+TraceRecord record_of(const TraceResult& trace) {
+  return {trace.value, trace.low, trace.high, trace.probes, trace.exact};
+}
+
+SpectrumRecord record_of(const EigenResult& eigen) {
+  SpectrumRecord record;
+  auto pairs = [&](const std::vector<Eigenvalue>& found) {
+    std::vector<EigenvalueRecord> list;
+    for (const auto& pair : found)
+      list.push_back({pair.value, std::max(pair.residual, eigen.pairing_bound), pair.residual});
+    return list;
+  };
+  record.largest = pairs(eigen.largest());
+  record.smallest = pairs(eigen.smallest());
+  record.stop = eigen.message;
+  record.converged = eigen.converged();
+  record.tolerance = eigen.tolerance;
+  record.miss_probability = std::max(eigen.extreme_failure_probability, eigen.missed_failure_probability);
+  if (eigen.stop == EigenStop::exact) record.miss_probability = 0;
+  return record;
+}
+
+std::string progress_text(const std::string& matrix, const EigenProgress& progress) {
+  if (progress.checking)
+    return fmt::format("{}: product {}, looking for missed eigenvalues", matrix, progress.products);
+  return fmt::format("{}: product {}, {} of {} eigenvalues converged", matrix, progress.products,
+                     progress.converged, progress.wanted);
+}
+
+SpectrumRecord analyze_matrix(const LinearOperator& A, const std::string& matrix, const Problem& problem,
+                              const RunConfig& config, const ShowProgress& show) {
+  Settings settings = settings_of(problem, config);
+  SpectrumRecord record;
+  if (settings.eigenvalues > 0) {
+    EigenOptions options = eigen_options(problem, config);
+    options.progress = [&](const EigenProgress& progress) {
+      show(progress_text(matrix, progress));
+      return interrupt_signal() == 0;
+    };
+    EigenResult eigen = eigenpairs(A, options);
+    record = record_of(eigen);
+  }
+  if (interrupt_signal() == 0 && settings.trace_probes > 0) {
+    TraceOptions options;
+    options.products = settings.trace_probes;
+    options.seed = static_cast<uint64_t>(*config.run.seed);
+    options.progress = [&](int64_t products) {
+      show(fmt::format("{}: product {} of {} for the trace", matrix, products, settings.trace_probes));
+      return interrupt_signal() == 0;
+    };
+    record.trace = record_of(trace(A, options));
+  }
+  record.products = A.products();
+  return record;
+}
+
+}  // namespace
+
+PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
+  fill_defaults(problem, config);
+  Settings settings = settings_of(problem, config);
+  PlanRecord record;
+  record.words = words_of(settings, problem);
+  Objective objective = problem.objective(settings.batch_size);
+  for (bool hessian : {true, false}) {
+    if (!(hessian ? settings.hessian : settings.gauss_newton)) continue;
+    Plan planned = plan(objective, planned_work(problem, settings, hessian));
+    require_fit(planned, problem, settings);
+    add_plan(record, planned);
+  }
+  return record;
+}
+
+Result analyze(const Problem& problem, const RunConfig& config, const ShowProgress& progress) {
+  Stopwatch watch;
+  Settings settings = settings_of(problem, config);
+  Result result;
+  result.command = "analyze";
+  result.model = describe(problem.model);
+  result.data = describe_data(problem);
+  Objective objective = problem.objective(settings.batch_size);
+  result.objective = measure_objective(objective);
+  for (const std::string& matrix : config.analyze.matrix) {
+    if (interrupt_signal() != 0) break;
+    bool hessian = matrix == "hessian";
+    // What vectors take is not left for kept graphs.
+    int64_t vectors = planned_work(problem, settings, hessian).vectors * bytes_per_vector(problem);
+    objective.set_memory_budget(std::max<int64_t>(problem.memory_budget - vectors, 0));
+    std::unique_ptr<LinearOperator> A;
+    if (hessian)
+      A = std::make_unique<Hessian>(objective);
+    else
+      A = std::make_unique<GaussNewton>(objective);
+    result.spectrum.emplace_back(matrix, analyze_matrix(*A, matrix, problem, config, progress));
+  }
+  if (interrupt_signal() != 0) result.status = "interrupted";
+  result.cost = {objective.ledger().gradient_equivalents(), watch.seconds(), peak_resident_memory()};
+  return result;
+}
+
+}  // namespace osculant

@@ -1,0 +1,103 @@
+#include "osculant/study/check.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "osculant/base/error.h"
+#include "osculant/base/memory.h"
+#include "osculant/base/stopwatch.h"
+#include "osculant/objective/linearization.h"
+#include "osculant/study/analysis.h"
+
+namespace osculant {
+namespace {
+
+constexpr int64_t trial_examples = 256;
+
+std::string shape_text(const Tensor& tensor) {
+  return fmt::format("[{}] {}", fmt::join(tensor.sizes(), ", "), tensor.dtype().name());
+}
+
+Batch trial_batch(const Problem& problem) {
+  int64_t required = problem.model.required_batch_size();
+  return problem.train.range(0, required > 0 ? required : std::min(problem.train.size(), trial_examples));
+}
+
+// Parameters that the loss of a batch does not depend on, and those whose gradient is zero on it.
+void find_unused(const Problem& problem, const Batch& batch, CheckRecord& record) {
+  const ParameterLayout& layout = problem.model.layout();
+  auto sum = problem.loss->sum(problem.model.forward(batch), batch);
+  auto gradients = torch::autograd::grad({sum}, layout.leaves(), {}, false, false, /*allow_unused=*/true);
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const std::string& name = layout.parameters()[i].name;
+    if (!gradients[i].defined()) {
+      record.unused.push_back(name);
+    } else if (gradients[i].abs().max().item<double>() == 0) {
+      record.zero_gradient.push_back(name);
+    }
+  }
+}
+
+// One Hessian product on the batch. What cannot be differentiated twice is named in libtorch's message.
+void try_second_derivatives(const Problem& problem, const Batch& batch, CheckRecord& record) {
+  try {
+    auto linearization = problem.objective(batch.size()).on(batch).linearize({.hessian = true});
+    Tensor direction = at::ones({problem.model.parameters()}, problem.model.layout().options());
+    linearization->hessian_product(direction);
+    record.second_derivatives = true;
+  } catch (const c10::Error& error) {
+    std::string message = error.what_without_backtrace();
+    record.second_derivatives_message = message.substr(0, message.find('\n'));
+  } catch (const Error& error) {
+    record.second_derivatives_message = error.what();
+  }
+}
+
+void cost_of(Result& result, double gradient_equivalents, const Stopwatch& watch) {
+  result.cost = {gradient_equivalents, watch.seconds(), peak_resident_memory()};
+}
+
+}  // namespace
+
+Result check(const Problem& problem, RunConfig& config) {
+  Stopwatch watch;
+  Result result;
+  result.command = "check";
+  result.model = describe(problem.model);
+  result.data = describe_data(problem);
+  CheckRecord record;
+  Batch batch = trial_batch(problem);
+  for (const auto& input : problem.train.examples().inputs) record.inputs.push_back(shape_text(input.tensor));
+  for (const auto& target : problem.train.examples().targets)
+    record.targets.push_back(shape_text(target.tensor));
+  for (const auto& output : problem.model.forward(batch)) record.outputs.push_back(shape_text(output));
+  find_unused(problem, batch, record);
+  try_second_derivatives(problem, batch, record);
+  result.check = record;
+  if (record.second_derivatives) result.plan = plan_analysis(problem, config);
+  cost_of(result, 0, watch);
+  return result;
+}
+
+Result evaluate_parameters(const Problem& problem, const std::string& parameters_file) {
+  Stopwatch watch;
+  Result result;
+  result.command = "evaluate";
+  result.model = describe(problem.model);
+  result.data = describe_data(problem);
+  int64_t required = problem.model.required_batch_size();
+  int64_t batch_size = required > 0 ? required : 1024;
+  EvaluationRecord record;
+  record.parameters = parameters_file;
+  record.metrics = evaluate(problem, problem.train, batch_size);
+  record.loss = record.metrics.at("loss");
+  record.metrics.erase("loss");
+  if (problem.test) record.test = evaluate(problem, *problem.test, batch_size);
+  result.evaluation = record;
+  cost_of(result, 0, watch);
+  return result;
+}
+
+}  // namespace osculant

@@ -1,0 +1,112 @@
+#include "osculant/study/load_data.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "osculant/base/error.h"
+#include "osculant/data/fashion_mnist.h"
+#include "osculant/data/idx.h"
+#include "osculant/data/safetensors_dataset.h"
+#include "osculant/data/synthetic.h"
+
+namespace osculant {
+namespace {
+
+void require_given(const std::string& value, const char* key, const std::string& kind) {
+  if (value.empty()) fail_usage(fmt::format("{} is not given, and data.kind is {}", key, kind));
+}
+
+// IDX files hold grey images [N, H, W] as the MNIST family has them: one channel.
+Dataset idx_data(const std::string& images, const std::string& labels) {
+  at::Tensor pixels = load_idx(images);
+  if (pixels.dim() == 3) pixels = pixels.unsqueeze(1);
+  return Dataset(pixels.to(at::kFloat), load_idx(labels).to(at::kLong));
+}
+
+// Data made by a rule; nothing when the kind names files.
+std::optional<Dataset> synthetic_data(const DataConfig& data, uint64_t seed) {
+  if (data.kind == "teacher") {
+    synthetic::TeacherOptions options;
+    options.examples = data.examples.value_or(options.examples);
+    options.inputs = data.inputs.value_or(options.inputs);
+    options.hidden = data.hidden.value_or(options.hidden);
+    options.outputs = data.outputs.value_or(options.outputs);
+    options.noise = data.noise.value_or(options.noise);
+    options.seed = seed;
+    return synthetic::teacher(options);
+  }
+  if (data.kind == "mixture") {
+    synthetic::MixtureOptions options;
+    options.examples = data.examples.value_or(options.examples);
+    options.features = data.inputs.value_or(options.features);
+    options.classes = data.outputs.value_or(options.classes);
+    options.separation = data.separation.value_or(options.separation);
+    options.seed = seed;
+    return synthetic::gaussian_mixture(options);
+  }
+  if (data.kind == "sine") return synthetic::sine(data.examples.value_or(41));
+  if (data.kind == "sinc") return synthetic::sinc(data.examples.value_or(2000), seed);
+  if (data.kind == "parity") return synthetic::parity(data.inputs.value_or(2));
+  return std::nullopt;
+}
+
+Dataset training_data(const DataConfig& data, uint64_t seed) {
+  if (auto made = synthetic_data(data, seed)) return *made;
+  if (data.kind == "fashion_mnist") return fashion_mnist(Split::train, data.path);
+  require_given(data.path, "data.path", data.kind);
+  if (data.kind == "safetensors") return load_dataset(data.path);
+  require_given(data.labels, "data.labels", data.kind);
+  return idx_data(data.path, data.labels);
+}
+
+// Test data of its own: a file, or the data set's split.
+std::optional<Dataset> test_data(const DataConfig& data) {
+  if (data.kind == "fashion_mnist" && data.test == "split") return fashion_mnist(Split::test, data.path);
+  if (data.test.empty() || data.test == "split") return std::nullopt;
+  if (data.kind != "idx") return load_dataset(data.test);
+  require_given(data.test_labels, "data.test_labels", data.kind);
+  return idx_data(data.test, data.test_labels);
+}
+
+// What is done to training and test data alike.
+Dataset transformed(Dataset examples, const DataConfig& data,
+                    const std::optional<Normalization>& normalization) {
+  if (data.average_pool) examples = examples.average_pooled(*data.average_pool);
+  if (data.scale) examples = examples.scaled(*data.scale);
+  if (normalization) examples = examples.normalized(*normalization);
+  if (data.flatten.value_or(false)) examples = examples.flattened();
+  if (data.autoencode.value_or(false)) examples = examples.flattened().autoencoding();
+  return examples;
+}
+
+std::optional<Normalization> normalization_of(const Dataset& train, const DataConfig& data) {
+  if (!data.normalize.value_or(false)) return std::nullopt;
+  DataConfig before;
+  before.average_pool = data.average_pool;
+  before.scale = data.scale;
+  return transformed(train, before, {}).normalization();
+}
+
+}  // namespace
+
+std::pair<Dataset, std::optional<Dataset>> load_data(const RunConfig& config, uint64_t seed) {
+  const DataConfig& data = config.data;
+  Dataset train = training_data(data, seed);
+  std::optional<Dataset> test = test_data(data);
+  if (data.shuffle.value_or(false)) train = train.shuffled(seed);
+  if (data.test == "split" && !test) {
+    auto [first, last] = train.split(1 - data.test_share.value_or(0.2));
+    train = first;
+    test = last;
+  }
+  if (data.take) train = train.take(*data.take);
+  if (test && data.test_take) test = test->take(*data.test_take);
+  auto normalization = normalization_of(train, data);
+  if (test) test = transformed(*test, data, normalization);
+  return {transformed(train, data, normalization), test};
+}
+
+}  // namespace osculant

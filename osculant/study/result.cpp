@@ -1,0 +1,106 @@
+#include "osculant/study/result.h"
+
+#include <nlohmann/json.hpp>
+
+namespace osculant {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_record(const ModelRecord& model) {
+  Json layers = Json::array();
+  for (const auto& layer : model.layers)
+    layers.push_back({{"name", layer.name}, {"shape", layer.shape}, {"parameters", layer.parameters}});
+  return {
+      {"kind", model.kind}, {"parameters", model.parameters}, {"frozen", model.frozen}, {"layers", layers}};
+}
+
+Json to_record(const ObjectiveRecord& objective) {
+  Json norms = Json::object();
+  for (const auto& [name, norm] : objective.gradient_norms) norms[name] = norm;
+  return {{"value", objective.value}, {"gradient_norm", objective.gradient_norm}, {"gradient_norms", norms}};
+}
+
+Json to_record(const std::vector<EigenvalueRecord>& eigenvalues) {
+  Json list = Json::array();
+  for (const auto& pair : eigenvalues)
+    list.push_back({{"value", pair.value}, {"residual", pair.residual}, {"distance", pair.distance}});
+  return list;
+}
+
+Json to_record(const SpectrumRecord& spectrum) {
+  Json record{{"largest", to_record(spectrum.largest)}, {"smallest", to_record(spectrum.smallest)},
+              {"converged", spectrum.converged},        {"stop", spectrum.stop},
+              {"tolerance", spectrum.tolerance},        {"miss_probability", spectrum.miss_probability}};
+  if (const auto& trace = spectrum.trace)
+    record["trace"] = {{"value", trace->value},
+                       {"low", trace->low},
+                       {"high", trace->high},
+                       {"probes", trace->probes},
+                       {"exact", trace->exact}};
+  record["products"] = spectrum.products;
+  return record;
+}
+
+Json to_record(const TrainingRecord& training) {
+  Json final_values{
+      {"loss", training.loss}, {"objective", training.objective}, {"metrics", training.metrics}};
+  final_values["test"] = training.test.empty() ? Json(nullptr) : Json(training.test);
+  return {{"method", training.method},
+          {"stop", {{"reason", training.stop.reason}, {"message", training.stop.message}}},
+          {"reached", training.reached ? Json(*training.reached) : Json(nullptr)},
+          {"steps", training.steps},
+          {"epochs", training.epochs},
+          {"initial", {{"loss", training.initial_loss}}},
+          {"final", final_values}};
+}
+
+Json to_record(const EvaluationRecord& evaluation) {
+  Json record{
+      {"parameters", evaluation.parameters}, {"loss", evaluation.loss}, {"metrics", evaluation.metrics}};
+  record["test"] = evaluation.test.empty() ? Json(nullptr) : Json(evaluation.test);
+  return record;
+}
+
+Json to_record(const CheckRecord& check) {
+  return {{"inputs", check.inputs},
+          {"targets", check.targets},
+          {"outputs", check.outputs},
+          {"second_derivatives", check.second_derivatives},
+          {"second_derivatives_message", check.second_derivatives_message},
+          {"unused", check.unused},
+          {"zero_gradient", check.zero_gradient}};
+}
+
+Json to_record(const PlanRecord& plan) {
+  return {{"gradient_equivalents", plan.gradient_equivalents},
+          {"seconds", plan.seconds},
+          {"bytes", plan.bytes},
+          {"budget", plan.budget},
+          {"words", plan.words}};
+}
+
+}  // namespace
+
+std::string to_json(const Result& result) {
+  Json record{{"schema", 1}, {"command", result.command}, {"version", version()}, {"status", result.status}};
+  record["model"] = to_record(result.model);
+  record["data"] = {{"examples", result.data.examples}, {"test_examples", result.data.test_examples}};
+  if (result.objective) record["objective"] = to_record(*result.objective);
+  for (const auto& [matrix, spectrum] : result.spectrum) record["spectrum"][matrix] = to_record(spectrum);
+  if (result.training) record["training"] = to_record(*result.training);
+  if (result.evaluation) record["evaluation"] = to_record(*result.evaluation);
+  if (result.check) record["check"] = to_record(*result.check);
+  if (result.plan) record["plan"] = to_record(*result.plan);
+  record["cost"] = {{"gradient_equivalents", result.cost.gradient_equivalents},
+                    {"seconds", result.cost.seconds},
+                    {"peak_bytes", result.cost.peak_bytes}};
+  // File and layer names may hold bytes that are no UTF-8.
+  return record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string version() {
+  return OSCULANT_VERSION;
+}
+
+}  // namespace osculant

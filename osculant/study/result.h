@@ -1,0 +1,141 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace osculant {
+
+// What a command found, as result.json has it (docs/result-format.md). Numbers that are not known are NaN
+// here and null there; parts that a command does not produce are empty here and absent there.
+
+struct LayerRecord {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t parameters = 0;
+};
+
+struct ModelRecord {
+  std::string kind;
+  int64_t parameters = 0;
+  int64_t frozen = 0;
+  std::vector<LayerRecord> layers;
+};
+
+struct DataRecord {
+  int64_t examples = 0;
+  int64_t test_examples = 0;
+};
+
+// A number for each layer, in theta's order.
+using NamedValues = std::vector<std::pair<std::string, double>>;
+
+struct ObjectiveRecord {
+  double value = 0;
+  double gradient_norm = 0;
+  NamedValues gradient_norms;  // by layer
+};
+
+struct EigenvalueRecord {
+  double value = 0;
+  double residual = 0;  // a true eigenvalue, a different one for each entry, lies within this
+  double distance = 0;  // a true eigenvalue, perhaps the same for two entries, lies within this
+};
+
+struct TraceRecord {
+  double value = 0;
+  double low = 0;  // 95 % interval
+  double high = 0;
+  int64_t probes = 0;
+  bool exact = false;
+};
+
+struct SpectrumRecord {
+  std::vector<EigenvalueRecord> largest;   // descending
+  std::vector<EigenvalueRecord> smallest;  // ascending
+  std::string stop;                        // why the eigensolver stopped, in words
+  bool converged = false;
+  double tolerance = 0;  // relative to the largest in magnitude
+  double miss_probability =
+      0;  // that a larger or smaller one was missed, at this tolerance; 1 or NaN: unknown
+  std::optional<TraceRecord> trace;
+  int64_t products = 0;
+};
+
+struct StopRecord {
+  std::string reason;   // one word
+  std::string message;  // with the numbers
+};
+
+struct TrainingRecord {
+  std::string method;
+  StopRecord stop;
+  std::optional<bool> reached;  // empty without a target
+  int64_t steps = 0;
+  double epochs = 0;
+  double initial_loss = 0;
+  double loss = 0;  // the whole objective without regularisers, at the end
+  double objective = 0;
+  std::map<std::string, double> metrics;
+  std::map<std::string, double> test;  // "loss" and the metrics
+};
+
+struct EvaluationRecord {
+  std::string parameters;  // the file
+  double loss = 0;
+  std::map<std::string, double> metrics;
+  std::map<std::string, double> test;
+};
+
+struct CheckRecord {
+  std::vector<std::string> inputs;  // "[512, 784] float32"
+  std::vector<std::string> targets;
+  std::vector<std::string> outputs;
+  bool second_derivatives = false;
+  std::string second_derivatives_message;  // why not, naming the operation
+  std::vector<std::string> unused;         // parameters the objective does not depend on
+  std::vector<std::string> zero_gradient;  // on the examples tried
+};
+
+// Work foreseen, before it is done.
+struct PlanRecord {
+  double gradient_equivalents = 0;
+  double seconds = 0;  // from one measured batch; NaN unknown
+  int64_t bytes = 0;   // at the peak, beyond what the process holds already
+  int64_t budget = 0;  // bytes allowed
+  std::string words;   // what the work is
+};
+
+struct CostRecord {
+  double gradient_equivalents = 0;
+  double seconds = 0;
+  int64_t peak_bytes = 0;
+};
+
+struct Result {
+  std::string command;
+  std::string status = "done";  // done, interrupted, failed
+  ModelRecord model;
+  DataRecord data;
+  std::optional<ObjectiveRecord> objective;
+  std::vector<std::pair<std::string, SpectrumRecord>> spectrum;  // by matrix
+  std::optional<TrainingRecord> training;
+  std::optional<EvaluationRecord> evaluation;
+  std::optional<CheckRecord> check;
+  std::optional<PlanRecord> plan;
+  CostRecord cost;
+};
+
+std::string to_json(const Result& result);
+
+// Tables, and a line each of what they mean, for a person.
+std::string to_text(const Result& result);
+std::string to_text(const PlanRecord& plan);  // one line
+
+// The library's version, "0.1.0".
+std::string version();
+
+}  // namespace osculant

@@ -1,0 +1,120 @@
+#include "osculant/study/result_directory.h"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "osculant/base/error.h"
+#include "osculant/io/atomic_file.h"
+
+namespace osculant {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Everything a run writes.
+const std::vector<std::string>& known_entries() {
+  static const std::vector<std::string> names{"result.json", "metrics.jsonl",          "run.toml",
+                                              "report.html", "parameters.safetensors", "best.safetensors",
+                                              "checkpoints"};
+  return names;
+}
+
+bool holds_results(const fs::path& path) {
+  for (const auto& name : known_entries())
+    if (fs::exists(path / name)) return true;
+  return false;
+}
+
+void make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!error && fs::is_directory(path)) return;
+  fail(ErrorKind::write, fmt::format("{}: cannot make this result directory: {}", path,
+                                     error ? error.message() : "it is a file"));
+}
+
+int lock_folder(const std::string& path) {
+  int folder = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) fail(ErrorKind::write, fmt::format("{}: {}", path, std::strerror(errno)));
+  if (flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(folder);
+    fail(ErrorKind::write, fmt::format("{}: another run is writing to this result directory", path));
+  }
+  return folder;
+}
+
+void remove_results(const std::string& path) {
+  for (const auto& name : known_entries()) {
+    std::error_code error;
+    fs::remove_all(fs::path(path) / name, error);
+    if (error)
+      fail(ErrorKind::write, fmt::format("{}/{}: cannot be removed: {}", path, name, error.message()));
+  }
+}
+
+}  // namespace
+
+void require_usable(const std::string& path, Existing existing) {
+  if (!fs::is_directory(path) || fs::is_empty(path)) return;
+  if (!holds_results(path) && existing != Existing::resume)
+    fail_usage(
+        fmt::format("{}: this folder holds files that are no results; choose another with --out", path));
+  if (existing == Existing::refuse)
+    fail_usage(
+        fmt::format("{}: holds results already; --resume goes on with them, --overwrite replaces them, "
+                    "--out DIR writes elsewhere",
+                    path));
+}
+
+std::optional<std::string> finished_result(const std::string& path) {
+  std::ifstream in(path + "/result.json");
+  if (!in) return std::nullopt;
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto record = nlohmann::json::parse(text, nullptr, false);
+  if (!record.is_object() || record.value("status", "") != "done") return std::nullopt;
+  return text;
+}
+
+ResultDirectory::ResultDirectory(std::string path, Existing existing) : path_(std::move(path)) {
+  make_folder(path_);
+  lock_ = lock_folder(path_);
+  try {
+    require_usable(path_, existing);
+    if (existing == Existing::overwrite) remove_results(path_);
+  } catch (...) {
+    close(lock_);
+    throw;
+  }
+}
+
+ResultDirectory::~ResultDirectory() {
+  close(lock_);
+}
+
+void ResultDirectory::write(const std::string& name, const std::string& text) const {
+  write_file(file(name), text);
+}
+
+std::string default_result_directory(const std::string& command) {
+  std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  std::string base = fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", command, local);
+  std::string path = base;
+  for (int i = 2; fs::exists(path); ++i) path = fmt::format("{}-{}", base, i);
+  return path;
+}
+
+}  // namespace osculant

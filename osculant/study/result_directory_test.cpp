@@ -1,0 +1,86 @@
+#include "osculant/study/result_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "osculant/base/error.h"
+
+namespace osculant {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ResultDirectoryTest : public ::testing::Test {
+ protected:
+  ResultDirectoryTest() {
+    folder_ = fs::temp_directory_path() / fmt::format("osculant_results_{}", getpid());
+    fs::remove_all(folder_);
+  }
+  ~ResultDirectoryTest() override { fs::remove_all(folder_); }
+  std::string path() const { return (folder_ / "a" / "b").string(); }
+  void put(const std::string& name) const { std::ofstream(path() + "/" + name) << "x"; }
+
+  template <class Function>
+  ErrorKind kind_of(Function f) {
+    try {
+      f();
+    } catch (const Error& error) {
+      return error.kind();
+    }
+    ADD_FAILURE() << "nothing was thrown";
+    return ErrorKind::internal;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(ResultDirectoryTest, HoldingResultsNeedsResumeOrOverwrite) {
+  { ResultDirectory(path(), Existing::refuse).write("result.json", "{}"); }
+  put("checkpoints");
+  put("notes.txt");
+  EXPECT_EQ(kind_of([&] { ResultDirectory again(path(), Existing::refuse); }), ErrorKind::usage);
+  { ResultDirectory again(path(), Existing::resume); }
+  EXPECT_TRUE(fs::exists(path() + "/result.json"));
+  { ResultDirectory again(path(), Existing::overwrite); }
+  EXPECT_FALSE(fs::exists(path() + "/result.json"));
+  EXPECT_FALSE(fs::exists(path() + "/checkpoints"));
+  EXPECT_TRUE(fs::exists(path() + "/notes.txt"));
+}
+
+TEST_F(ResultDirectoryTest, OtherPeoplesFoldersAreLeftAlone) {
+  fs::create_directories(path());
+  put("notes.txt");
+  EXPECT_EQ(kind_of([&] { ResultDirectory a(path(), Existing::overwrite); }), ErrorKind::usage);
+  EXPECT_EQ(kind_of([&] { ResultDirectory a(path(), Existing::refuse); }), ErrorKind::usage);
+}
+
+TEST_F(ResultDirectoryTest, ASecondRunIsRefusedWhileTheFirstHasIt) {
+  {
+    ResultDirectory first(path(), Existing::refuse);
+    EXPECT_EQ(kind_of([&] { ResultDirectory second(path(), Existing::resume); }), ErrorKind::write);
+  }
+  ResultDirectory third(path(), Existing::resume);
+}
+
+TEST_F(ResultDirectoryTest, OnlyADoneResultIsFinished) {
+  EXPECT_FALSE(finished_result(path()).has_value());
+  ResultDirectory directory(path(), Existing::refuse);
+  directory.write("result.json", R"({"status": "interrupted"})");
+  EXPECT_FALSE(finished_result(path()).has_value());
+  directory.write("result.json", R"({"status": "done"})");
+  EXPECT_TRUE(finished_result(path()).has_value());
+  directory.write("result.json", R"({"status": )");
+  EXPECT_FALSE(finished_result(path()).has_value());
+}
+
+TEST_F(ResultDirectoryTest, AFolderThatCannotBeMadeIsAnErrorOfWriting) {
+  fs::create_directories(folder_);
+  std::ofstream(folder_ / "a") << "a file";
+  EXPECT_EQ(kind_of([&] { ResultDirectory a(path(), Existing::refuse); }), ErrorKind::write);
+}
+
+}  // namespace
+}  // namespace osculant

@@ -1,0 +1,73 @@
+#include "osculant/study/result.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+namespace osculant {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+SpectrumRecord spectrum_with(double bottom, double residual) {
+  SpectrumRecord spectrum;
+  spectrum.largest = {{18, 0.01, 0.005}};
+  spectrum.smallest = {{bottom, residual, residual}};
+  spectrum.converged = true;
+  return spectrum;
+}
+
+Result analysis_with(const SpectrumRecord& spectrum) {
+  Result result;
+  result.command = "analyze";
+  result.model = {"mlp", 3, 0, {{"0", {1, 2}, 3}}};
+  result.data = {8, 0};
+  result.objective = ObjectiveRecord{13.25, 2, {{"0", 2}}};
+  result.spectrum = {{"hessian", spectrum}};
+  return result;
+}
+
+TEST(Result, JsonHasTheDocumentedFieldsAndNullForWhatIsNotKnown) {
+  Result result = analysis_with(spectrum_with(-1, 0.1));
+  result.spectrum[0].second.miss_probability = std::numeric_limits<double>::quiet_NaN();
+  auto record = nlohmann::json::parse(to_json(result));
+  EXPECT_EQ(record["schema"], 1);
+  EXPECT_EQ(record["status"], "done");
+  EXPECT_EQ(record["model"]["layers"][0]["shape"], nlohmann::json({1, 2}));
+  EXPECT_EQ(record["objective"]["value"], 13.25);
+  EXPECT_EQ(record["spectrum"]["hessian"]["largest"][0]["residual"], 0.01);
+  EXPECT_TRUE(record["spectrum"]["hessian"]["miss_probability"].is_null());
+  EXPECT_FALSE(record.contains("training"));
+}
+
+TEST(Result, NamesThatAreNoUtf8AreStillWritten) {
+  Result result = analysis_with(spectrum_with(0, 1));
+  result.model.layers[0].name = "\xff\xfe";
+  EXPECT_TRUE(nlohmann::json::parse(to_json(result))["model"]["layers"][0]["name"].is_string());
+}
+
+TEST(Result, WordsAboutCurvatureFollowTheBounds) {
+  EXPECT_THAT(to_text(analysis_with(spectrum_with(-1, 0.1))), HasSubstr("negative curvature is certain"));
+  EXPECT_THAT(to_text(analysis_with(spectrum_with(-1, 2))), HasSubstr("cannot be told from zero"));
+  EXPECT_THAT(to_text(analysis_with(spectrum_with(2, 0.1))), HasSubstr("condition number about 9"));
+}
+
+TEST(Result, WhatIsNotKnownIsCalledUnknown) {
+  Result result = analysis_with(spectrum_with(2, 0.1));
+  EXPECT_THAT(to_text(result), HasSubstr("trace: unknown"));
+  result.spectrum[0].second.trace = TraceRecord{22, 20, 24, 30, false};
+  EXPECT_THAT(to_text(result), HasSubstr("95 % interval 20 to 24"));
+}
+
+TEST(Result, UnfinishedResultsSaySo) {
+  Result result = analysis_with(spectrum_with(2, 0.1));
+  EXPECT_THAT(to_text(result), Not(HasSubstr("not complete")));
+  result.status = "interrupted";
+  EXPECT_THAT(to_text(result), HasSubstr("not complete: interrupted"));
+}
+
+}  // namespace
+}  // namespace osculant

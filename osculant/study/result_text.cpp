@@ -1,0 +1,202 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "osculant/base/text.h"
+#include "osculant/study/result.h"
+
+namespace osculant {
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+std::string number_or_unknown(double value) {
+  return std::isnan(value) ? "unknown" : format_number(value);
+}
+
+std::string model_text(const Result& result) {
+  std::string out = fmt::format("Model: {} parameters", format_count(result.model.parameters));
+  if (result.model.frozen > 0) out += fmt::format(" and {} frozen", format_count(result.model.frozen));
+  out += fmt::format(" ({}); data: {} examples", result.model.kind, format_count(result.data.examples));
+  if (result.data.test_examples > 0)
+    out += fmt::format(", {} for testing", format_count(result.data.test_examples));
+  return out + "\n";
+}
+
+double gradient_norm_of(const Result& result, const std::string& layer) {
+  if (result.objective)
+    for (const auto& [name, norm] : result.objective->gradient_norms)
+      if (name == layer) return norm;
+  return std::nan("");
+}
+
+std::string layers_text(const Result& result) {
+  bool gradients = result.objective.has_value();
+  std::vector<std::string> header{"layer", "shape", "parameters"};
+  if (gradients) header.push_back("gradient norm");
+  TextTable table(header);
+  for (const auto& layer : result.model.layers) {
+    std::vector<std::string> row{layer.name, shape_text(layer.shape), format_count(layer.parameters)};
+    if (gradients)
+      row.push_back(layer.parameters == 0 ? "-" : number_or_unknown(gradient_norm_of(result, layer.name)));
+    table.add(row);
+  }
+  return table.str();
+}
+
+// Which layer's gradient is the weakest against the strongest: the first thing to look at when training
+// stalls.
+std::string gradient_meaning(const ObjectiveRecord& objective) {
+  const auto& norms = objective.gradient_norms;
+  if (norms.size() < 2) return "";
+  auto by_norm = [](const auto& a, const auto& b) { return a.second < b.second; };
+  auto [weakest, strongest] = std::minmax_element(norms.begin(), norms.end(), by_norm);
+  if (weakest->second == 0) return fmt::format("  No gradient reaches {}.\n", weakest->first);
+  double ratio = strongest->second / weakest->second;
+  const char* meaning = ratio > 1e4   ? "gradients vanish on the way"
+                        : ratio > 100 ? "unevenly scaled"
+                                      : "evenly scaled";
+  return fmt::format("  Gradients differ by a factor of {} between {} and {}: {}.\n", format_number(ratio),
+                     strongest->first, weakest->first, meaning);
+}
+
+std::string objective_text(const ObjectiveRecord& objective) {
+  return fmt::format("\nObjective: loss {}, gradient norm {} (exact sums over all the data)\n",
+                     format_number(objective.value), format_number(objective.gradient_norm));
+}
+
+std::string matrix_title(const std::string& matrix) {
+  return matrix == "gauss_newton" ? "Gauss-Newton matrix" : "Hessian";
+}
+
+std::string eigenvalue_text(const EigenvalueRecord& pair) {
+  return fmt::format("{} +- {}", format_number(pair.value), format_number(pair.residual));
+}
+
+std::string eigenvalues_table(const SpectrumRecord& spectrum) {
+  if (spectrum.largest.empty() && spectrum.smallest.empty()) return "";
+  TextTable table({"", "largest", "smallest"});
+  for (size_t i = 0; i < std::max(spectrum.largest.size(), spectrum.smallest.size()); ++i) {
+    auto entry = [i](const auto& list) {
+      return i < list.size() ? eigenvalue_text(list[i]) : std::string("-");
+    };
+    table.add({std::to_string(i + 1), entry(spectrum.largest), entry(spectrum.smallest)});
+  }
+  std::string out = table.str();
+  out += "  +- is a bound: each of these has an eigenvalue of the matrix of its own within it.\n";
+  bool bounded = spectrum.miss_probability < 1;
+  return out +
+         fmt::format("  Probability that one further out was missed by more than {} of the largest: {}.\n",
+                     format_number(spectrum.tolerance),
+                     bounded ? "at most " + format_number(spectrum.miss_probability) : "unknown");
+}
+
+std::string curvature_meaning(const SpectrumRecord& spectrum) {
+  if (spectrum.largest.empty() || spectrum.smallest.empty()) return "";
+  const EigenvalueRecord &top = spectrum.largest.front(), &bottom = spectrum.smallest.front();
+  if (bottom.value + bottom.residual < 0)
+    return fmt::format(
+        "  Indefinite: a direction of negative curvature is certain, {} of the largest in size.\n",
+        format_number(std::abs(bottom.value / top.value)));
+  if (bottom.value - bottom.residual > 0)
+    return fmt::format("  Positive definite as far as seen; condition number about {}.\n",
+                       format_number(top.value / bottom.value));
+  return "  The smallest eigenvalue cannot be told from zero: the matrix is singular, or close to it.\n";
+}
+
+std::string trace_text(const SpectrumRecord& spectrum) {
+  if (!spectrum.trace) return "  trace: unknown\n";
+  const TraceRecord& trace = *spectrum.trace;
+  std::string out = trace.exact
+                        ? fmt::format("  trace {} (exact but for rounding)\n", format_number(trace.value))
+                        : fmt::format("  trace {}, 95 % interval {} to {}\n", format_number(trace.value),
+                                      format_number(trace.low), format_number(trace.high));
+  if (!spectrum.largest.empty() && trace.low > 0)
+    out += fmt::format("  The largest eigenvalue alone is {:.0f} % of the trace.\n",
+                       100 * spectrum.largest.front().value / trace.value);
+  return out;
+}
+
+std::string spectrum_text(const std::string& matrix, const SpectrumRecord& spectrum) {
+  std::string out =
+      fmt::format("\n{} ({} products)\n", matrix_title(matrix), format_count(spectrum.products));
+  out += eigenvalues_table(spectrum) + curvature_meaning(spectrum) + trace_text(spectrum);
+  if (!spectrum.converged) out += fmt::format("  Not converged: {}\n", spectrum.stop);
+  return out;
+}
+
+std::string metrics_table(double loss, const std::map<std::string, double>& metrics,
+                          const std::map<std::string, double>& test) {
+  TextTable table(test.empty() ? std::vector<std::string>{"", "training"}
+                               : std::vector<std::string>{"", "training", "test"});
+  auto add = [&](const std::string& name, double value) {
+    std::vector<std::string> row{name, number_or_unknown(value)};
+    if (!test.empty()) row.push_back(test.count(name) ? number_or_unknown(test.at(name)) : "-");
+    table.add(row);
+  };
+  add("loss", loss);
+  for (const auto& [name, value] : metrics) add(name, value);
+  return table.str();
+}
+
+std::string training_text(const TrainingRecord& training) {
+  std::string out =
+      fmt::format("\n{}: {} steps, {} epochs; {}\n", training.method, format_count(training.steps),
+                  format_number(training.epochs), training.stop.message);
+  out += fmt::format("  The loss fell from {} to {}.\n", number_or_unknown(training.initial_loss),
+                     number_or_unknown(training.loss));
+  out += metrics_table(training.loss, training.metrics, training.test);
+  if (training.reached)
+    out += *training.reached ? "  The target was reached.\n" : "  The target was not reached.\n";
+  return out;
+}
+
+std::string list_or_none(const std::vector<std::string>& list) {
+  return list.empty() ? "none" : fmt::format("{}", fmt::join(list, ", "));
+}
+
+std::string check_text(const CheckRecord& check) {
+  std::string out = fmt::format(
+      "\n  inputs              {}\n  targets             {}\n  outputs             {}\n",
+      fmt::join(check.inputs, "; "), fmt::join(check.targets, "; "), fmt::join(check.outputs, "; "));
+  out += fmt::format("  second derivatives  {}\n",
+                     check.second_derivatives ? "yes" : "no: " + check.second_derivatives_message);
+  out += fmt::format("  unused parameters   {}\n", list_or_none(check.unused));
+  if (!check.zero_gradient.empty())
+    out +=
+        fmt::format("  gradient exactly 0  {} (on the examples tried)\n", list_or_none(check.zero_gradient));
+  return out;
+}
+
+}  // namespace
+
+std::string to_text(const PlanRecord& plan) {
+  return fmt::format("{}: {} ge, about {}, {} of a memory budget of {}", plan.words,
+                     format_number(plan.gradient_equivalents),
+                     std::isnan(plan.seconds) ? "unknown time" : format_seconds(plan.seconds),
+                     format_bytes(plan.bytes), format_bytes(plan.budget));
+}
+
+std::string to_text(const Result& result) {
+  std::string out = model_text(result);
+  bool layers = result.command == "analyze" || result.command == "check";
+  if (result.objective) out += objective_text(*result.objective);
+  if (layers) out += layers_text(result);
+  if (result.objective) out += gradient_meaning(*result.objective);
+  for (const auto& [matrix, spectrum] : result.spectrum) out += spectrum_text(matrix, spectrum);
+  if (result.training) out += training_text(*result.training);
+  if (result.evaluation)
+    out += metrics_table(result.evaluation->loss, result.evaluation->metrics, result.evaluation->test);
+  if (result.check) out += check_text(*result.check);
+  if (result.plan && result.check) out += fmt::format("  plan                {}\n", to_text(*result.plan));
+  if (result.status != "done") out += fmt::format("\nThis result is not complete: {}.\n", result.status);
+  out += fmt::format("\nCost: {} ge, {}, at most {} of memory\n",
+                     format_number(result.cost.gradient_equivalents), format_seconds(result.cost.seconds),
+                     format_bytes(result.cost.peak_bytes));
+  return out;
+}
+
+}  // namespace osculant
