@@ -1,0 +1,48 @@
+#include "osculant/study/analysis.h"
+
+#include <fmt/format.h>
+
+#include "osculant/cli/session.h"
+#include "osculant/cli/terminal.h"
+
+namespace osculant::cli {
+namespace {
+
+int run(const RunOptions& options) {
+  RunConfig config = options.config();
+  config.run.out = result_folder("analyze", config);
+  if (report_finished(config.run.out, options)) return exit_done;
+  require_usable(config.run.out, options.existing());
+  Problem problem = load_problem(config);
+  PlanRecord plan = plan_analysis(problem, config);
+  print_message("plan: " + to_text(plan));
+  ResultDirectory folder(config.run.out, options.existing());
+  folder.write("run.toml", config.to_toml());
+  Result result;
+  {
+    ProgressLine progress;
+    result = analyze(problem, config, [&](const std::string& line) { progress.show(line); });
+  }
+  result.plan = plan;
+  return finish(result, &folder, options);
+}
+
+}  // namespace
+
+void add_analyze(CLI::App& tool, int& status) {
+  CLI::App* command =
+      tool.add_subcommand("analyze", "what curvature is there: eigenvalues, trace, gradient by layer");
+  auto options = std::make_shared<RunOptions>(*command);
+  options->add_key("--eigenvalues", "analyze.eigenvalues", "K",
+                   "so many at each end of the spectrum; default 10");
+  options->add_key("--matrix", "analyze.matrix", "LIST", "hessian, gauss_newton, or hessian,gauss_newton");
+  options->add_key("--batch-size", "analyze.batch_size", "B",
+                   "examples worked on at a time, or full; changes no answer");
+  options->add_result_flags(false);
+  command->footer(
+      "Example:\n  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy "
+      "--eigenvalues 5");
+  command->callback([options, &status] { status = run(*options); });
+}
+
+}  // namespace osculant::cli

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include "osculant/base/stopwatch.h"
+
+namespace osculant::cli {
+
+// Text that is safe to print: control characters other than newlines and tabs, which a file's names may hold,
+// become '?'.
+std::string printable(const std::string& text);
+
+void print_out(const std::string& text);      // to stdout
+void print_message(const std::string& text);  // a line to stderr, after clearing a live progress line
+
+// One line of progress on stderr. On a terminal it is rewritten in place; elsewhere a line is written now and
+// then.
+class ProgressLine {
+ public:
+  ProgressLine();
+  ~ProgressLine();  // clears the live line
+  void show(const std::string& line);
+
+ private:
+  bool live_;
+  bool shown_ = false;
+  Stopwatch since_last_;
+};
+
+}  // namespace osculant::cli

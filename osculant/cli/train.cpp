@@ -1,0 +1,76 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "osculant/base/error.h"
+#include "osculant/cli/session.h"
+#include "osculant/cli/terminal.h"
+#include "osculant/study/training.h"
+
+namespace osculant::cli {
+namespace {
+
+// `osculant train --resume --out DIR` needs no more: DIR holds the run file.
+RunConfig configuration(const RunOptions& options) {
+  RunConfig config = options.config();
+  std::string recorded = config.run.out + "/run.toml";
+  if (!options.resume() || options.has_run_file() || !config.model.kind.empty()) return config;
+  if (config.run.out.empty() || !std::filesystem::exists(recorded)) return config;
+  return options.config(recorded);
+}
+
+void say_how_to_go_on(const Result& result, const std::string& folder) {
+  if (result.status == "interrupted")
+    print_message(fmt::format("interrupted; osculant train --resume --out {} goes on from here", folder));
+  if (result.status == "failed")
+    print_message(fmt::format("osculant: numerical failure: {}", result.training->stop.message));
+}
+
+int run(const RunOptions& options) {
+  RunConfig config = configuration(options);
+  config.run.out = result_folder("train", config);
+  if (report_finished(config.run.out, options)) return exit_done;
+  require_usable(config.run.out, options.existing());
+  Problem problem = load_problem(config);
+  PlanRecord plan = plan_training(problem, config);
+  if (options.resume()) require_same_run(config.run.out, config);
+  print_message("plan: " + to_text(plan));
+  ResultDirectory folder(config.run.out, options.existing());
+  folder.write("run.toml", config.to_toml());
+  Result result;
+  {
+    ProgressLine progress;
+    result = train(problem, config, folder, options.resume(),
+                   [&](const std::string& line) { progress.show(line); });
+  }
+  result.plan = plan;
+  int status = finish(result, &folder, options);
+  say_how_to_go_on(result, folder.path());
+  return status;
+}
+
+}  // namespace
+
+void add_train(CLI::App& tool, int& status) {
+  CLI::App* command = tool.add_subcommand("train", "train with a method; checkpoints, resume, live progress");
+  auto options = std::make_shared<RunOptions>(*command);
+  options->add_key("--method", "train.method", "NAME", "see: osculant methods");
+  options->add_key("--lr", "train.options.learning_rate", "ETA", "the method's learning rate");
+  options->add_key("--batch-size", "train.batch_size", "B", "examples a step, or full");
+  options->add_key("--steps", "train.steps", "N", "stop after so many steps");
+  options->add_key("--epochs", "train.epochs", "N", "stop after so many passes over the data");
+  options->add_key("--budget", "train.budget", "60s|500ge",
+                   "stop after so much time, or so many gradient equivalents");
+  options->add_key("--target", "train.target", "TARGET",
+                   "stop when reached: 'loss<=1e-4', 'test.accuracy>=0.88'");
+  options->add_key("--evaluate-every", "train.evaluate_every", "STEPS",
+                   "evaluate on all the data; default an epoch");
+  options->add_key("--checkpoint-every", "train.checkpoint_every", "STEPS", "default 30 s of work");
+  options->add_result_flags(true);
+  command->footer(
+      "Example:\n  osculant train --model m.pt2 --data train.safetensors --loss cross_entropy \\\n"
+      "      --method hessian_free --budget 60s --out runs/first");
+  command->callback([options, &status] { status = run(*options); });
+}
+
+}  // namespace osculant::cli
