@@ -1,0 +1,130 @@
+"""`check`, `analyze` and `evaluate` on problems whose answers are known."""
+
+import json
+import os
+import unittest
+
+from harness import USAGE, CliTest, write_safetensors
+
+
+class Analyze(CliTest):
+    def test_spectrum_of_a_linear_problem(self):
+        """The Hessian is 2 diag(1, 9, 1): eigenvalues 18, 2, 2, trace 22, at theta = 0 gradient (-4, 18, -1)."""
+        result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "1", "--set", "analyze.matrix=hessian,gauss_newton", "--out", "a")
+        self.assertEqual(result["schema"], 1)
+        self.assertEqual(result["command"], "analyze")
+        self.assertEqual(result["status"], "done")
+        self.assertEqual(result["model"]["parameters"], 3)
+        self.assertEqual(result["data"]["examples"], 8)
+        self.assertAlmostEqual(result["objective"]["value"], 4 + 9 + 0.25, places=5)
+        self.assertAlmostEqual(result["objective"]["gradient_norm"], (16 + 324 + 1) ** 0.5, places=4)
+        for matrix in ("hessian", "gauss_newton"):
+            spectrum = result["spectrum"][matrix]
+            top, bottom = spectrum["largest"][0], spectrum["smallest"][0]
+            self.assertLessEqual(abs(top["value"] - 18), top["residual"] + 1e-4)
+            self.assertLessEqual(abs(bottom["value"] - 2), bottom["residual"] + 1e-4)
+            self.assertLess(top["residual"], 0.1)
+            self.assertLessEqual(spectrum["trace"]["low"], 22 + 1e-4)
+            self.assertGreaterEqual(spectrum["trace"]["high"], 22 - 1e-4)
+            self.assertGreater(spectrum["products"], 0)
+        self.assertGreater(result["cost"]["gradient_equivalents"], 0)
+        self.assertGreater(result["cost"]["seconds"], 0)
+        self.assertGreater(result["cost"]["peak_bytes"], 0)
+        self.assertEqual(json.loads((self.folder / "a/result.json").read_text()), result)
+
+    def test_the_same_seed_gives_the_same_numbers(self):
+        problem = self.cloud_problem()
+        runs = [self.tool_json("analyze", *problem, "--seed", "3", "--eigenvalues", "2") for _ in range(2)]
+        self.assertEqual(runs[0]["spectrum"], runs[1]["spectrum"])
+
+    def test_batch_size_changes_no_answer(self):
+        problem = self.cloud_problem()
+        whole, ragged = (
+            self.tool_json("analyze", *problem, "--dtype", "float64", "--eigenvalues", "2", "--batch-size", size)
+            for size in ("full", "50")
+        )
+        self.assertAlmostEqual(whole["objective"]["value"], ragged["objective"]["value"], places=12)
+        for end in ("largest", "smallest"):
+            for a, b in zip(whole["spectrum"]["hessian"][end], ragged["spectrum"]["hessian"][end]):
+                self.assertLessEqual(abs(a["value"] - b["value"]), a["residual"] + b["residual"])
+
+    def test_what_a_person_reads(self):
+        out, err = self.tool("analyze", *self.linear_problem(), "--eigenvalues", "1", "--out", "a")
+        for word in ("parameters", "loss", "gradient norm", "fc ", "largest", "smallest", "trace", "a/result.json"):
+            self.assertIn(word, out)
+        self.assertIn("ge", err)  # the plan
+        self.assertNotIn("\x1b", out + err)
+
+    def test_frozen_parameters_are_left_out(self):
+        result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "1", "--freeze", "fc.bias")
+        self.assertEqual(result["model"]["parameters"], 2)
+
+    def test_run_file_and_recorded_run_file(self):
+        self.linear_problem()
+        self.write(
+            "run.toml",
+            '[model]\nkind = "exported"\npath = "m.pt2"\n[data]\nkind = "safetensors"\npath = "train.safetensors"\n'
+            '[loss]\nkind = "mse"\n[analyze]\neigenvalues = 2\n[run]\nout = "first"\n',
+        )
+        first = self.tool_json("analyze", "run.toml", "--eigenvalues", "1")
+        self.assertEqual(len(first["spectrum"]["hessian"]["largest"]), 1)  # flags win
+        recorded = (self.folder / "first/run.toml").read_text()
+        self.assertIn("eigenvalues = 1", recorded)
+        self.assertRegex(recorded, r"memory_budget = \d+")
+        again = self.tool_json("analyze", "first/run.toml", "--out", "second")
+        self.assertEqual(first["spectrum"], again["spectrum"])
+
+    def test_result_directories_are_not_overwritten(self):
+        problem = self.linear_problem()
+        self.tool("analyze", *problem, "--out", "a", "--eigenvalues", "1")
+        before = (self.folder / "a/result.json").read_text()
+        self.refused(USAGE, "analyze", *problem, "--out", "a", says=["--resume", "--overwrite"])
+        self.assertEqual((self.folder / "a/result.json").read_text(), before)
+        out, _ = self.tool("analyze", *problem, "--out", "a", "--resume", "--json")
+        self.assertEqual(out, before)
+        self.tool("analyze", *problem, "--out", "a", "--overwrite", "--eigenvalues", "2")
+        self.assertEqual(len(json.loads((self.folder / "a/result.json").read_text())["spectrum"]["hessian"]["largest"]), 2)
+
+    def test_a_folder_of_other_files_is_left_alone(self):
+        problem = self.linear_problem()
+        os.mkdir(self.folder / "mine")
+        self.write("mine/notes.txt", "keep")
+        self.refused(USAGE, "analyze", *problem, "--out", "mine", "--overwrite", says="no results")
+        self.assertEqual(os.listdir(self.folder / "mine"), ["notes.txt"])
+
+
+class Check(CliTest):
+    def test_tells_layers_shapes_and_second_derivatives(self):
+        out, _ = self.tool("check", *self.linear_problem())
+        for word in ("fc ", "[1, 2]", "[8, 2]", "second derivatives", "yes"):
+            self.assertIn(word, out)
+        check = self.tool_json("check", *self.linear_problem())["check"]
+        self.assertTrue(check["second_derivatives"])
+        self.assertEqual(check["unused"], [])
+
+    def test_names_parameters_that_no_gradient_reaches(self):
+        """With inputs that are all zero the weights do not matter."""
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [[0.0, 0.0]] * 4), "targets": ("F32", [[1.0]] * 4)})
+        check = self.tool_json("check", *problem)["check"]
+        self.assertEqual(check["zero_gradient"], ["fc.weight"])
+        self.assertEqual(check["unused"], [])
+
+
+class Evaluate(CliTest):
+    def test_value_and_metrics_at_given_weights(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "w.safetensors", {"fc.weight": ("F32", [[2.0, -1.0]]), "fc.bias": ("F32", [1.5])})
+        result = self.tool_json(
+            "evaluate", *problem, "--parameters", "w.safetensors", "--test-data", "train.safetensors", "--set", "metrics.names=squared_error,relative_l2"
+        )
+        evaluation = result["evaluation"]
+        self.assertAlmostEqual(evaluation["loss"], 1.0, places=6)  # the bias is off by one
+        self.assertAlmostEqual(evaluation["metrics"]["squared_error"], 1.0, places=6)
+        self.assertAlmostEqual(evaluation["metrics"]["relative_l2"], (1 / 13.25) ** 0.5, places=6)
+        self.assertAlmostEqual(evaluation["test"]["loss"], 1.0, places=6)
+        self.assertFalse((self.folder / "runs").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,168 @@
+"""Damaged and unfitting files, devices that are not there, disks that are full: the message and the exit code."""
+
+import json
+import os
+import resource
+import signal
+import struct
+import unittest
+
+from harness import DATA, MEMORY, NUMERICAL, USAGE, WRITE, CliTest, write_linear_program, write_safetensors
+
+
+class BadFiles(CliTest):
+    def analyze(self, code, says, *arguments):
+        return self.refused(code, "analyze", *arguments, says=says)
+
+    def test_missing_files(self):
+        problem = self.linear_problem()
+        self.analyze(DATA, "absent.pt2", "--model", "absent.pt2", *problem[2:])
+        self.analyze(DATA, "absent.safetensors", *problem[:2], "--data", "absent.safetensors", "--loss", "mse")
+
+    def test_truncated_program(self):
+        problem = self.linear_problem()
+        path = self.folder / "m.pt2"
+        whole = path.read_bytes()
+        for share in (0, 0.3, 0.9):
+            path.write_bytes(whole[: int(len(whole) * share)])
+            self.analyze(DATA, "m.pt2", *problem)
+
+    def test_truncated_safetensors(self):
+        problem = self.linear_problem()
+        path = self.folder / "train.safetensors"
+        whole = path.read_bytes()
+        for length in (0, 5, 40, len(whole) - 1):
+            path.write_bytes(whole[:length])
+            self.analyze(DATA, "train.safetensors", *problem)
+
+    def test_header_claiming_two_to_the_sixty_bytes(self):
+        problem = self.linear_problem()
+        path = self.folder / "train.safetensors"
+        path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:])
+        self.analyze(DATA, ["train.safetensors", str(2**60)], *problem)
+
+    def test_tensor_claiming_two_to_the_sixty_bytes(self):
+        problem = self.linear_problem()
+        header = {"inputs": {"dtype": "F32", "shape": [2**58], "data_offsets": [0, 2**60]}}
+        text = json.dumps(header).encode()
+        (self.folder / "train.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 64)
+        self.analyze(DATA, "train.safetensors", *problem)
+
+    def test_program_for_one_batch_size(self):
+        problem = self.linear_problem()
+        write_linear_program(self.folder / "m.pt2", [[0.0, 0.0]], [0.0], batch=3)
+        self.analyze(DATA, ["exactly 3 examples", "dynamic_shapes"], *problem)
+        write_linear_program(self.folder / "m.pt2", [[0.0, 0.0]], [0.0], batch=4)  # 8 examples are two of those
+        self.tool("analyze", *problem, "--set", "analyze.batch_size=4", "--eigenvalues", "1")
+
+    def test_program_of_two_dtypes(self):
+        problem = self.linear_problem()
+        write_linear_program(self.folder / "m.pt2", [[0.0, 0.0]], [0.0], dtypes=("F32", "F64"))
+        self.analyze(DATA, ["m.pt2", "fc.bias"], *problem)
+
+    def test_shapes_that_do_not_fit(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [[1.0, 2.0, 3.0]] * 4), "targets": ("F32", [[1.0]] * 4)})
+        self.analyze(DATA, ["[4, 3]"], *problem)
+
+    def test_targets_that_would_broadcast(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("F32", [1.0] * 4)})
+        self.analyze(DATA, ["[4, 1]", "[4]"], *problem)
+
+    def test_inputs_and_targets_of_different_length(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("F32", [[1.0]] * 3)})
+        self.analyze(DATA, ["train.safetensors", "4", "3"], *problem)
+
+    def test_nan_in_data(self):
+        problem = self.linear_problem()
+        inputs = [[1.0, 2.0], [3.0, float("nan")]]
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", inputs), "targets": ("F32", [[1.0], [2.0]])})
+        self.analyze(DATA, ["train.safetensors", "inputs[1, 1] = nan"], *problem)
+
+    def test_label_out_of_range(self):
+        problem = self.cloud_problem(examples=4)
+        write_safetensors(self.folder / "clouds.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("I64", [0, 1, 2, 7])})
+        self.analyze(DATA, "7", *problem)
+        write_safetensors(self.folder / "clouds.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("I64", [0, 1, -1, 2])})
+        self.analyze(DATA, "-1", *problem)
+
+    def test_empty_data(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [], [0, 2]), "targets": ("F32", [], [0, 1])})
+        self.analyze(DATA, "train.safetensors", *problem)
+
+    def test_no_targets(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4)})
+        self.analyze(DATA, ["train.safetensors", "takes one target"], *problem)
+
+    def test_weights_that_are_not_the_models(self):
+        problem = self.linear_problem()
+        write_safetensors(self.folder / "w.safetensors", {"fc.weight": ("F32", [[1.0, 2.0]])})
+        self.refused(DATA, "evaluate", *problem, "--parameters", "w.safetensors", says=["w.safetensors", "fc.bias"])
+        self.refused(DATA, "evaluate", *problem, "--parameters", "absent.safetensors", says="absent.safetensors")
+
+
+class BadRequests(CliTest):
+    def test_negative_learning_rate(self):
+        problem = self.linear_problem()
+        self.refused(USAGE, "train", *problem, "--method", "sgd", "--lr", "-0.1", "--steps", "1", says=["learning_rate", "-0.1", "must be"])
+
+    def test_unknown_method_and_option(self):
+        problem = self.linear_problem()
+        self.refused(USAGE, "train", *problem, "--method", "adma", "--steps", "1", says="did you mean adam?")
+        self.refused(USAGE, "train", *problem, "--method", "adam", "--steps", "1", "--set", "train.options.learning_rat=1", says=["learning_rat", "learning_rate"])
+
+    def test_device_that_is_not_there(self):
+        problem = self.linear_problem()
+        self.refused(USAGE, "analyze", *problem, "--device", "cuda:63", says="cuda:63")
+        self.refused(USAGE, "analyze", *problem, "--device", "abacus", says="abacus")
+
+    def test_targets_that_make_no_sense(self):
+        problem = self.linear_problem()
+        for target in ("loss", "loss<=low", "height<=1", "test.loss<=1"):
+            self.refused(USAGE, "train", *problem, "--method", "adam", "--steps", "1", "--target", target, says=target)
+
+    def test_freezing_what_is_not_there(self):
+        problem = self.linear_problem()
+        self.refused(USAGE, "analyze", *problem, "--freeze", "features.*", says="features.*")
+
+    def test_more_memory_than_allowed_is_refused_before_the_work(self):
+        problem = self.cloud_problem(examples=3000)
+        problem[1] = "mlp:2-400-400-3"
+        err = self.refused(MEMORY, "analyze", *problem, "--eigenvalues", "50", "--memory-budget", "4MiB", says="4.0 MiB")
+        self.assertIn("what would fit: ", err)
+        self.assertIn("--memory-budget", err)
+        self.assertFalse((self.folder / "runs").exists())
+
+    def test_a_loss_that_is_not_finite(self):
+        problem = self.linear_problem(weight=(float("inf"), 0.0))
+        self.refused(NUMERICAL, "analyze", *problem, says="not finite")
+
+
+class CannotWrite(CliTest):
+    def test_folder_that_cannot_be_made(self):
+        problem = self.linear_problem()
+        self.write("file", "")
+        self.refused(WRITE, "analyze", *problem, "--out", "file/results", says="file/results")
+        self.assertEqual((self.folder / "file").read_text(), "")
+
+    def test_disk_full_while_writing(self):
+        """No file may grow beyond 512 bytes, so that result.json does not fit; nothing half written is left."""
+        problem = self.linear_problem()
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+        process = self.start("analyze", *problem, "--out", "results", preexec_fn=limit)
+        _, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, WRITE, err)
+        self.assertIn("results/", err)
+        self.assertFalse((self.folder / "results/result.json").exists())
+        self.assertEqual([name for name in os.listdir(self.folder / "results") if "tmp" in name], [])
+
+
+if __name__ == "__main__":
+    unittest.main()

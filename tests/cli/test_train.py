@@ -1,0 +1,141 @@
+"""`train`: what it reaches, what it writes, how it is stopped and how it goes on."""
+
+import json
+import os
+import signal
+import time
+import unittest
+
+from harness import DONE, USAGE, WRITE, CliTest, read_safetensors
+
+
+class Train(CliTest):
+    def test_reaches_a_target_and_records_it(self):
+        result = self.tool_json("train", *self.linear_problem(), "--method", "hessian_free", "--target", "loss<=1e-6", "--steps", "50", "--out", "t")
+        training = result["training"]
+        self.assertEqual(training["method"], "hessian_free")
+        self.assertTrue(training["reached"])
+        self.assertEqual(training["stop"]["reason"], "target")
+        self.assertLessEqual(training["final"]["loss"], 1e-6)
+        self.assertIsNone(training["final"]["test"])
+        lines = [json.loads(line) for line in (self.folder / "t/metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([line["step"] for line in lines if "step" in line][-1], training["steps"])
+        shape, weight = read_safetensors(self.folder / "t/parameters.safetensors")["fc.weight"]
+        self.assertEqual(shape, [1, 2])
+        for found, true in zip(weight, (2, -1)):
+            self.assertAlmostEqual(found, true, places=2)
+        self.assertIn('method = "hessian_free"', (self.folder / "t/run.toml").read_text())
+        evaluated = self.tool_json("evaluate", *self.linear_problem(), "--parameters", "t/parameters.safetensors")
+        self.assertAlmostEqual(evaluated["evaluation"]["loss"], training["final"]["loss"], places=9)
+
+    def test_a_target_missed_is_no_failure(self):
+        result = self.tool_json("train", *self.linear_problem(), "--method", "sgd", "--lr", "1e-6", "--steps", "3", "--target", "loss=1e-9")
+        self.assertIs(result["training"]["reached"], False)
+        self.assertEqual(result["training"]["stop"]["reason"], "steps")
+        self.assertEqual(result["training"]["steps"], 3)
+
+    def test_gradient_descent_takes_the_steps_it_should(self):
+        """Full-batch gradient descent from 0: theta <- theta - lr g, g = 2 diag(1, 9, 1) (theta - theta*)."""
+        result = self.tool_json("train", *self.linear_problem(), "--method", "sgd", "--lr", "0.01", "--steps", "5", "--batch-size", "full", "--dtype", "float64")
+        loss = 4 * (1 - 0.02) ** 10 + 9 * (1 - 0.18) ** 10 + 0.25 * (1 - 0.02) ** 10
+        self.assertAlmostEqual(result["training"]["final"]["loss"], loss, places=9)
+        self.assertIsNone(result["training"]["reached"])
+
+    def test_metrics_on_test_data_and_the_best_weights(self):
+        problem = self.cloud_problem()
+        result = self.tool_json(
+            "train", *problem, "--test-data", "clouds.safetensors", "--set", "metrics.names=accuracy", "--method", "adam", "--lr", "0.01",
+            "--epochs", "30", "--batch-size", "40", "--target", "test.accuracy>=0.95", "--out", "t",
+        )  # fmt: skip
+        self.assertTrue(result["training"]["reached"])
+        self.assertGreaterEqual(result["training"]["final"]["test"]["accuracy"], 0.95)
+        self.assertTrue((self.folder / "t/best.safetensors").exists())
+
+    def test_budget_in_gradient_equivalents(self):
+        result = self.tool_json("train", *self.cloud_problem(), "--method", "sgd", "--lr", "0.1", "--batch-size", "full", "--budget", "10ge")
+        self.assertEqual(result["training"]["stop"]["reason"], "budget")
+        self.assertEqual(result["training"]["steps"], 10)
+
+    def test_frozen_parameters_stay(self):
+        self.tool("train", *self.linear_problem(bias=0.25), "--method", "sgd", "--lr", "0.01", "--steps", "3", "--freeze", "fc.bias", "--out", "t")
+        self.assertEqual(read_safetensors(self.folder / "t/parameters.safetensors")["fc.bias"][1], [0.25])
+
+    def test_divergence_is_a_numerical_failure(self):
+        out, err = self.tool("train", *self.linear_problem(), "--method", "sgd", "--lr", "1e30", "--steps", "100", "--out", "t", code=5)
+        result = json.loads((self.folder / "t/result.json").read_text())
+        self.assertEqual(result["status"], "failed")
+        self.assertIn("not finite", err)
+
+
+class StopAndGoOn(CliTest):
+    def long_run(self, *more, out="t"):
+        return ["train", *self.cloud_problem(), "--method", "adam", "--lr", "1e-3", "--batch-size", "16", "--out", out, *more]
+
+    def interrupted(self, which, out="t"):
+        """Starts a run without end, interrupts it after some steps, and returns how many it made."""
+        process = self.start(*self.long_run("--steps", "100000000", out=out))
+        deadline = time.monotonic() + 60
+        log = self.folder / out / "metrics.jsonl"
+        while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") > 20):
+            time.sleep(0.02)
+        process.send_signal(which)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 128 + which, err)
+        result = json.loads((self.folder / out / "result.json").read_text())
+        self.assertEqual(result["status"], "interrupted")
+        self.assertEqual(result["training"]["stop"]["reason"], "interrupted")
+        self.assertTrue(os.listdir(self.folder / out / "checkpoints"))
+        self.assertIn("--resume", err)
+        return result["training"]["steps"]
+
+    def test_interrupted_runs_go_on(self):
+        for which in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(signal=which):
+                steps = self.interrupted(which, out=f"t{which}")
+                result = self.tool_json(*self.long_run("--steps", str(steps + 7), "--resume", out=f"t{which}"))
+                self.assertEqual(result["status"], "done")
+                self.assertEqual(result["training"]["steps"], steps + 7)
+                lines = (self.folder / f"t{which}/metrics.jsonl").read_text().splitlines()
+                self.assertEqual([json.loads(line)["step"] for line in lines], list(range(1, steps + 8)))
+
+    def test_going_on_needs_no_more_than_the_folder(self):
+        steps = self.interrupted(signal.SIGTERM)
+        result = self.tool_json("train", "--resume", "--out", "t", "--steps", steps + 3)
+        self.assertEqual(result["training"]["steps"], steps + 3)
+
+    def test_going_on_with_another_method_is_refused(self):
+        self.interrupted(signal.SIGTERM)
+        other = self.long_run("--steps", "100", "--resume")
+        other[other.index("adam")] = "sgd"
+        self.refused(USAGE, *other, says=["train.method", '"adam"', "two runs"])
+
+    def test_resumed_equals_uninterrupted(self):
+        steps = self.interrupted(signal.SIGTERM) + 5
+        self.tool(*self.long_run("--steps", str(steps), "--resume"))
+        self.tool(*self.long_run("--steps", str(steps), out="whole"))
+        resumed, straight = (read_safetensors(self.folder / name / "parameters.safetensors") for name in ("t", "whole"))
+        self.assertEqual(resumed, straight)
+
+    def test_resume_on_nothing_starts_and_on_a_finished_run_reports(self):
+        arguments = self.long_run("--steps", "5", "--resume")
+        first = self.tool_json(*arguments)
+        self.assertEqual(first["training"]["steps"], 5)
+        stamp = os.stat(self.folder / "t/parameters.safetensors").st_mtime_ns
+        self.assertEqual(self.tool_json(*arguments), first)
+        self.assertEqual(os.stat(self.folder / "t/parameters.safetensors").st_mtime_ns, stamp)
+
+    def test_a_second_run_in_the_same_folder_is_refused(self):
+        process = self.start(*self.long_run("--steps", "100000000"))
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not (self.folder / "t/metrics.jsonl").exists():
+                time.sleep(0.05)
+            for how in ("--resume", "--overwrite"):
+                self.refused(WRITE, *self.long_run("--steps", "1", how), says="another run")
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+if __name__ == "__main__":
+    unittest.main()
