@@ -24,7 +24,7 @@ RunConfig starting_point(const std::string& model) {
         "init");
   } else {
     config.set("model.kind", "exported", "--model");
-    config.set("model.path", "'" + model + "'", "--model");
+    config.model.path = model;
     config.read_text("[data]\nkind = \"safetensors\"\npath = \"train.safetensors\"\n", "init");
   }
   config.read_text(

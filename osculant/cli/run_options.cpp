@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "osculant/base/error.h"
 #include "osculant/cli/command.h"
 
@@ -15,7 +17,7 @@ void set_model(RunConfig& config, const std::string& text) {
   std::string kind = text.substr(0, colon);
   if (kind != "mlp" && kind != "autoencoder" && kind != "cnn") {
     config.set("model.kind", "exported", "--model");
-    config.set("model.path", "'" + text + "'", "--model");
+    config.model.path = text;
     return;
   }
   config.set("model.kind", kind, "--model");
@@ -32,7 +34,7 @@ void set_data(RunConfig& config, const std::string& text) {
     return;
   }
   config.set("data.kind", "safetensors", "--data");
-  config.set("data.path", "'" + text + "'", "--data");
+  config.data.path = text;
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <iostream>
 
+#include "osculant/base/error.h"
+
 namespace osculant::cli {
 namespace {
 
@@ -36,6 +38,7 @@ std::string printable(const std::string& text) {
 
 void print_out(const std::string& text) {
   std::cout << printable(text) << std::flush;
+  if (!std::cout) fail(ErrorKind::write, "cannot write to the standard output");
 }
 
 void print_message(const std::string& text) {

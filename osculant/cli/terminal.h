@@ -10,7 +10,7 @@ namespace osculant::cli {
 // become '?'.
 std::string printable(const std::string& text);
 
-void print_out(const std::string& text);      // to stdout
+void print_out(const std::string& text);      // to stdout; Error(write) when it is full or closed
 void print_message(const std::string& text);  // a line to stderr, after clearing a live progress line
 
 // One line of progress on stderr. On a terminal it is rewritten in place; elsewhere a line is written now and

@@ -55,6 +55,12 @@ class Analyze(CliTest):
         self.assertIn("ge", err)  # the plan
         self.assertNotIn("\x1b", out + err)
 
+    def test_file_names_with_quotes_and_commas(self):
+        problem = self.linear_problem()
+        os.rename(self.folder / "m.pt2", self.folder / "it's, m.pt2")
+        self.tool("analyze", "--model", "it's, m.pt2", *problem[2:], "--eigenvalues", "1", "--out", "a")
+        self.tool("analyze", "a/run.toml", "--out", "b")
+
     def test_frozen_parameters_are_left_out(self):
         result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "1", "--freeze", "fc.bias")
         self.assertEqual(result["model"]["parameters"], 2)

@@ -3,11 +3,11 @@
 import json
 import os
 import resource
-import signal
 import struct
+import subprocess
 import unittest
 
-from harness import DATA, MEMORY, NUMERICAL, USAGE, WRITE, CliTest, write_linear_program, write_safetensors
+from harness import DATA, MEMORY, NUMERICAL, TOOL, USAGE, WRITE, CliTest, write_linear_program, write_safetensors
 
 
 class BadFiles(CliTest):
@@ -143,6 +143,13 @@ class BadRequests(CliTest):
 
 
 class CannotWrite(CliTest):
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full here")
+    def test_standard_output_that_is_full(self):
+        with open("/dev/full", "w") as full:
+            process = subprocess.run([TOOL, "methods"], stdout=full, stderr=subprocess.PIPE, env=self.environment, text=True, timeout=60)
+        self.assertEqual(process.returncode, WRITE)
+        self.assertIn("standard output", process.stderr)
+
     def test_folder_that_cannot_be_made(self):
         problem = self.linear_problem()
         self.write("file", "")

@@ -6,7 +6,7 @@ import signal
 import time
 import unittest
 
-from harness import DONE, USAGE, WRITE, CliTest, read_safetensors
+from harness import USAGE, WRITE, CliTest, read_safetensors
 
 
 class Train(CliTest):
