@@ -8,16 +8,16 @@ namespace osculant {
 // work on b of N examples costs b/N of it. The prices are fixed, measured once on dense and convolutional
 // networks (docs/design.md, "Cost"), so that a budget of 500 ge means the same run on every machine.
 struct Price {
-  static constexpr double forward = 1.0 / 3.0;                  // value, or outputs
+  static constexpr double forward = 1.0 / 3.0;  // value, or outputs
   static constexpr double gradient = 1.0;
-  static constexpr double gradient_graph = 1.1;                 // a gradient that can be differentiated again
-  static constexpr double output_graph = 0.7;                   // J'u for J v and J'w, on top of a forward pass
-  static constexpr double hessian_product = 1.5;                // from a kept graph
-  static constexpr double hessian_product_recomputed = 2.6;     // graph built and dropped
+  static constexpr double gradient_graph = 1.1;              // a gradient that can be differentiated again
+  static constexpr double output_graph = 0.7;                // J'u for J v and J'w, on top of a forward pass
+  static constexpr double hessian_product = 1.5;             // from a kept graph
+  static constexpr double hessian_product_recomputed = 2.6;  // graph built and dropped
   static constexpr double gauss_newton_product = 1.2;
   static constexpr double gauss_newton_product_recomputed = 2.2;
-  static constexpr double jacobian_product = 0.6;               // J v alone, from a kept graph
-  static constexpr double jacobian_transpose_product = 0.6;     // J'w alone, from a kept graph
+  static constexpr double jacobian_product = 0.6;            // J v alone, from a kept graph
+  static constexpr double jacobian_transpose_product = 0.6;  // J'w alone, from a kept graph
 };
 
 // What a piece of work has cost. `Linearization` and `Objective` alone charge it.

@@ -4,7 +4,9 @@
 
 namespace osculant {
 
-void fail(ErrorKind kind, const std::string& message) { throw Error(kind, message); }
+void fail(ErrorKind kind, const std::string& message) {
+  throw Error(kind, message);
+}
 
 void fail_option(std::string_view field, std::string_view value, std::string_view constraint) {
   fail_usage(fmt::format("{} = {}: must be {}", field, value, constraint));
@@ -16,9 +18,13 @@ void require(bool holds, std::string_view field, double value, const std::string
 }
 }  // namespace
 
-void require_positive(std::string_view field, double value) { require(value > 0, field, value, "> 0"); }
+void require_positive(std::string_view field, double value) {
+  require(value > 0, field, value, "> 0");
+}
 
-void require_non_negative(std::string_view field, double value) { require(value >= 0, field, value, ">= 0"); }
+void require_non_negative(std::string_view field, double value) {
+  require(value >= 0, field, value, ">= 0");
+}
 
 void require_at_least(std::string_view field, double value, double minimum) {
   require(value >= minimum, field, value, fmt::format(">= {}", minimum));

@@ -29,8 +29,12 @@ class Error : public std::runtime_error {
 };
 
 [[noreturn]] void fail(ErrorKind kind, const std::string& message);
-[[noreturn]] inline void fail_usage(const std::string& message) { fail(ErrorKind::usage, message); }
-[[noreturn]] inline void fail_data(const std::string& message) { fail(ErrorKind::data, message); }
+[[noreturn]] inline void fail_usage(const std::string& message) {
+  fail(ErrorKind::usage, message);
+}
+[[noreturn]] inline void fail_data(const std::string& message) {
+  fail(ErrorKind::data, message);
+}
 
 // Checks of options: "damping = -1: must be >= 0". NaN fails every one of them.
 void require_positive(std::string_view field, double value);

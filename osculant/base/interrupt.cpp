@@ -22,8 +22,14 @@ void install_interrupt_handlers() {
   std::signal(SIGTERM, on_signal);
 }
 
-int interrupt_signal() { return pending.load(); }
-void request_interrupt(int signal) { pending = signal; }
-void clear_interrupt() { pending = 0; }
+int interrupt_signal() {
+  return pending.load();
+}
+void request_interrupt(int signal) {
+  pending = signal;
+}
+void clear_interrupt() {
+  pending = 0;
+}
 
 }  // namespace osculant

@@ -8,7 +8,8 @@ void install_interrupt_handlers();
 
 // 0, or the signal that asked to stop. A second SIGINT ends the process at once.
 int interrupt_signal();
-void request_interrupt(int signal);  // what the handler does; for tests and for programs with their own handlers
+void request_interrupt(
+    int signal);  // what the handler does; for tests and for programs with their own handlers
 void clear_interrupt();
 
 }  // namespace osculant

@@ -15,8 +15,14 @@ LogSink& sink() {
 
 }  // namespace
 
-void set_log_sink(LogSink new_sink) { sink() = std::move(new_sink); }
-void log_info(const std::string& message) { sink()(LogLevel::info, message); }
-void log_warning(const std::string& message) { sink()(LogLevel::warning, message); }
+void set_log_sink(LogSink new_sink) {
+  sink() = std::move(new_sink);
+}
+void log_info(const std::string& message) {
+  sink()(LogLevel::info, message);
+}
+void log_warning(const std::string& message) {
+  sink()(LogLevel::warning, message);
+}
 
 }  // namespace osculant

@@ -53,8 +53,12 @@ struct MemoryMeter::Impl {
 
 MemoryMeter::MemoryMeter() : impl_(std::make_unique<Impl>()) {}
 MemoryMeter::~MemoryMeter() = default;
-int64_t MemoryMeter::current() const { return impl_->counter->current; }
-int64_t MemoryMeter::peak() const { return impl_->counter->peak; }
+int64_t MemoryMeter::current() const {
+  return impl_->counter->current;
+}
+int64_t MemoryMeter::peak() const {
+  return impl_->counter->peak;
+}
 
 int64_t available_memory() {
   int64_t available = std::numeric_limits<int64_t>::max();

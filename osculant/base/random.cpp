@@ -17,7 +17,9 @@ uint64_t mix(uint64_t seed, std::string_view name) {
   return z ^ (z >> 31);
 }
 
-at::TensorOptions on_cpu(at::TensorOptions options) { return options.device(at::kCPU); }
+at::TensorOptions on_cpu(at::TensorOptions options) {
+  return options.device(at::kCPU);
+}
 
 }  // namespace
 
@@ -36,7 +38,9 @@ at::Tensor RandomStream::rademacher(at::IntArrayRef shape, at::TensorOptions opt
   return at::randint(0, 2, shape, generator_, on_cpu(options)).mul_(2).sub_(1).to(options.device());
 }
 
-at::Tensor RandomStream::permutation(int64_t n) { return at::randperm(n, generator_, at::kLong); }
+at::Tensor RandomStream::permutation(int64_t n) {
+  return at::randperm(n, generator_, at::kLong);
+}
 
 at::Tensor RandomStream::integers(int64_t high, at::IntArrayRef shape) {
   return at::randint(high, shape, generator_, at::kLong);

@@ -36,11 +36,14 @@ std::string format_seconds(double seconds) {
 
 std::string format_count(int64_t count) {
   std::string digits = std::to_string(std::abs(count));
-  for (auto i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), 1, ',');
+  for (auto i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3)
+    digits.insert(static_cast<size_t>(i), 1, ',');
   return count < 0 ? "-" + digits : digits;
 }
 
-std::string format_number(double value) { return fmt::format("{:.4g}", value); }
+std::string format_number(double value) {
+  return fmt::format("{:.4g}", value);
+}
 
 int64_t parse_bytes(std::string_view field, std::string_view text) {
   auto bad = [&] {

@@ -8,12 +8,13 @@
 namespace osculant {
 
 // Numbers and tables as a person reads them. Plain text, no terminal codes.
-std::string format_bytes(int64_t bytes);             // "512 B", "3.4 MiB"
-std::string format_seconds(double seconds);          // "0.42 s", "3 min 20 s", "2 h 05 min"
-std::string format_count(int64_t count);             // "1,501,770"
-std::string format_number(double value);             // four significant digits: "1.235e-05", "12.35"
+std::string format_bytes(int64_t bytes);     // "512 B", "3.4 MiB"
+std::string format_seconds(double seconds);  // "0.42 s", "3 min 20 s", "2 h 05 min"
+std::string format_count(int64_t count);     // "1,501,770"
+std::string format_number(double value);     // four significant digits: "1.235e-05", "12.35"
 
-// Inverse of format_bytes for budgets and sizes: "2GiB", "500 MB", "1024". Throws Error(usage) naming `field`.
+// Inverse of format_bytes for budgets and sizes: "2GiB", "500 MB", "1024". Throws Error(usage) naming
+// `field`.
 int64_t parse_bytes(std::string_view field, std::string_view text);
 
 // A table with aligned columns: text to the left, numbers to the right. The first row is the header.

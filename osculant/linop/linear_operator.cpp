@@ -15,8 +15,8 @@ template <class Function>
 Tensor LinearOperator::checked(const Tensor& x, const VectorSpace& from, const VectorSpace& to,
                                const char* what, Function f) const {
   if (x.dim() < 1 || x.dim() > 2 || x.size(0) != from.local_size())
-    fail_usage(fmt::format("{}.{}: x has shape {}: must be [{}] or [{}, k]", name_, what,
-                           c10::str(x.sizes()), from.local_size(), from.local_size()));
+    fail_usage(fmt::format("{}.{}: x has shape {}: must be [{}] or [{}, k]", name_, what, c10::str(x.sizes()),
+                           from.local_size(), from.local_size()));
   if (x.scalar_type() != from.dtype() || x.device() != from.device())
     fail_usage(fmt::format("{}.{}: x is {} on {}: must be {} on {}", name_, what,
                            c10::toString(x.scalar_type()), x.device().str(), c10::toString(from.dtype()),
@@ -38,9 +38,8 @@ Tensor LinearOperator::apply(const Tensor& x) const {
 }
 
 Tensor LinearOperator::apply_adjoint(const Tensor& y) const {
-  return checked(y, range_, domain_, "apply_adjoint", [&](const Tensor& Y) {
-    return symmetric() ? apply_block(Y) : apply_adjoint_block(Y);
-  });
+  return checked(y, range_, domain_, "apply_adjoint",
+                 [&](const Tensor& Y) { return symmetric() ? apply_block(Y) : apply_adjoint_block(Y); });
 }
 
 Tensor LinearOperator::apply_adjoint_block(const Tensor&) const {

@@ -14,8 +14,8 @@ namespace osculant {
 // y = A x. The one type that everything is which maps vectors: curvature matrices, preconditioners, low-rank
 // approximations, sums and products of them. Solvers and spectral methods see nothing else.
 //
-// apply takes a vector [cols] or a block [cols, k] and returns [rows] or [rows, k]. It checks shape, dtype and
-// device and counts the work; derived classes implement apply_block on blocks alone.
+// apply takes a vector [cols] or a block [cols, k] and returns [rows] or [rows, k]. It checks shape, dtype
+// and device and counts the work; derived classes implement apply_block on blocks alone.
 class LinearOperator {
  public:
   LinearOperator(VectorSpace range, VectorSpace domain, std::string name);
@@ -39,8 +39,8 @@ class LinearOperator {
   double seconds() const { return seconds_; }
 
  protected:
-  virtual Tensor apply_block(const Tensor& X) const = 0;          // [cols, k] -> [rows, k]
-  virtual Tensor apply_adjoint_block(const Tensor& Y) const;      // [rows, k] -> [cols, k]
+  virtual Tensor apply_block(const Tensor& X) const = 0;      // [cols, k] -> [rows, k]
+  virtual Tensor apply_adjoint_block(const Tensor& Y) const;  // [rows, k] -> [cols, k]
 
  private:
   template <class Function>

@@ -10,14 +10,17 @@ namespace {
 
 void require_same(const VectorSpace& a, const VectorSpace& b, const char* what) {
   if (!(a == b))
-    fail_usage(fmt::format("{}: spaces differ: size {} against {}, or dtype or device", what, a.size(), b.size()));
+    fail_usage(
+        fmt::format("{}: spaces differ: size {} against {}, or dtype or device", what, a.size(), b.size()));
 }
 
 class Dense : public LinearOperator {
  public:
   Dense(Tensor A, bool symmetric, bool psd)
       : LinearOperator({A.size(0), A.options()}, {A.size(1), A.options()}, "dense"),
-        A_(std::move(A)), symmetric_(symmetric), psd_(psd) {}
+        A_(std::move(A)),
+        symmetric_(symmetric),
+        psd_(psd) {}
   bool symmetric() const override { return symmetric_; }
   bool positive_semidefinite() const override { return psd_; }
 
@@ -34,7 +37,8 @@ class Diagonal : public LinearOperator {
  public:
   explicit Diagonal(Tensor d)
       : LinearOperator({d.size(0), d.options()}, {d.size(0), d.options()}, "diagonal"),
-        d_(d.unsqueeze(1)), psd_(d.ge(0).all().item<bool>()) {}
+        d_(d.unsqueeze(1)),
+        psd_(d.ge(0).all().item<bool>()) {}
   bool symmetric() const override { return true; }
   bool positive_semidefinite() const override { return psd_; }
 
@@ -50,7 +54,9 @@ class LowRank : public LinearOperator {
  public:
   LowRank(Tensor V, Tensor values)
       : LinearOperator({V.size(0), V.options()}, {V.size(0), V.options()}, "low_rank"),
-        V_(V), values_(values.to(V.options()).unsqueeze(1)), psd_(values.ge(0).all().item<bool>()) {}
+        V_(V),
+        values_(values.to(V.options()).unsqueeze(1)),
+        psd_(values.ge(0).all().item<bool>()) {}
   bool symmetric() const override { return true; }
   bool positive_semidefinite() const override { return psd_; }
 
@@ -101,7 +107,8 @@ class Sum : public LinearOperator {
 
 class Scaled : public LinearOperator {
  public:
-  Scaled(double alpha, OperatorPtr A) : LinearOperator(A->range(), A->domain(), "scale"), alpha_(alpha), A_(A) {}
+  Scaled(double alpha, OperatorPtr A)
+      : LinearOperator(A->range(), A->domain(), "scale"), alpha_(alpha), A_(A) {}
   bool symmetric() const override { return A_->symmetric(); }
   bool positive_semidefinite() const override { return alpha_ >= 0 && A_->positive_semidefinite(); }
 
@@ -149,7 +156,8 @@ class Restriction : public LinearOperator {
   Restriction(OperatorPtr A, Tensor indices)
       : LinearOperator({indices.numel(), A->range().options()}, {indices.numel(), A->domain().options()},
                        A->name() + " restricted"),
-        A_(A), indices_(indices.to(A->domain().device(), at::kLong)) {}
+        A_(A),
+        indices_(indices.to(A->domain().device(), at::kLong)) {}
   bool symmetric() const override { return A_->symmetric(); }
   bool positive_semidefinite() const override { return A_->positive_semidefinite(); }
 
@@ -173,15 +181,22 @@ class Restriction : public LinearOperator {
 OperatorPtr dense_operator(Tensor A, bool symmetric, bool positive_semidefinite) {
   return std::make_shared<Dense>(std::move(A), symmetric, positive_semidefinite);
 }
-OperatorPtr diagonal_operator(Tensor d) { return std::make_shared<Diagonal>(std::move(d)); }
+OperatorPtr diagonal_operator(Tensor d) {
+  return std::make_shared<Diagonal>(std::move(d));
+}
 OperatorPtr identity_operator(const VectorSpace& space, double scale) {
-  return function_operator(space, [scale](const Tensor& X) { return X * scale; }, "identity", true, scale >= 0);
+  return function_operator(
+      space, [scale](const Tensor& X) { return X * scale; }, "identity", true, scale >= 0);
 }
 OperatorPtr low_rank_operator(Tensor V, Tensor values) {
   return std::make_shared<LowRank>(std::move(V), std::move(values));
 }
-OperatorPtr sum(OperatorPtr A, OperatorPtr B) { return std::make_shared<Sum>(std::move(A), std::move(B)); }
-OperatorPtr scale(double alpha, OperatorPtr A) { return std::make_shared<Scaled>(alpha, std::move(A)); }
+OperatorPtr sum(OperatorPtr A, OperatorPtr B) {
+  return std::make_shared<Sum>(std::move(A), std::move(B));
+}
+OperatorPtr scale(double alpha, OperatorPtr A) {
+  return std::make_shared<Scaled>(alpha, std::move(A));
+}
 OperatorPtr shift(OperatorPtr A, double sigma) {
   auto space = A->domain();
   return sum(std::move(A), identity_operator(space, sigma));
@@ -189,7 +204,9 @@ OperatorPtr shift(OperatorPtr A, double sigma) {
 OperatorPtr product(OperatorPtr A, OperatorPtr B) {
   return std::make_shared<Product>(std::move(A), std::move(B));
 }
-OperatorPtr adjoint(OperatorPtr A) { return std::make_shared<Adjoint>(std::move(A)); }
+OperatorPtr adjoint(OperatorPtr A) {
+  return std::make_shared<Adjoint>(std::move(A));
+}
 OperatorPtr restriction(OperatorPtr A, Tensor indices) {
   return std::make_shared<Restriction>(std::move(A), std::move(indices));
 }

@@ -31,6 +31,8 @@ OperatorPtr function_operator(const VectorSpace& space, std::function<Tensor(con
                               std::string name, bool symmetric = true, bool positive_semidefinite = false);
 
 // A non-owning pointer.
-inline OperatorPtr borrow(const LinearOperator& A) { return OperatorPtr(OperatorPtr(), &A); }
+inline OperatorPtr borrow(const LinearOperator& A) {
+  return OperatorPtr(OperatorPtr(), &A);
+}
 
 }  // namespace osculant

@@ -75,13 +75,15 @@ void ParameterLayout::check() const {
                   leaves_[i].const_data_ptr() == base + p.offset * theta_.element_size() &&
                   leaves_[i].is_contiguous() && leaves_[i].sizes() == at::IntArrayRef(p.shape);
     if (!inside)
-      fail_usage(fmt::format("parameter {}: no longer lies in the flat parameter vector; a module must not be "
-                             "moved or cast (net->to(...)) after a Model has taken it: do so before",
-                             p.name));
+      fail_usage(
+          fmt::format("parameter {}: no longer lies in the flat parameter vector; a module must not be "
+                      "moved or cast (net->to(...)) after a Model has taken it: do so before",
+                      p.name));
   }
   if (leaf_versions() != versions_)
-    fail_usage("parameters: changed in place from outside; change them through ParameterLayout (or take the "
-               "module into a new Model)");
+    fail_usage(
+        "parameters: changed in place from outside; change them through ParameterLayout (or take the "
+        "module into a new Model)");
 }
 
 Tensor ParameterLayout::flatten(at::TensorList tensors) const {

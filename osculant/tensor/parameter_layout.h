@@ -32,9 +32,9 @@ struct ParameterSnapshot {
 // in libtorch would notice a kept graph going stale. `Linearization` compares epochs and throws.
 class ParameterLayout {
  public:
-  // Takes over the storage of `leaves`, in order. All must be floating point leaves of one dtype on one device;
-  // throws Error(usage) naming the parameter otherwise. A tensor given twice (tied weights) is refused: the
-  // caller passes each once.
+  // Takes over the storage of `leaves`, in order. All must be floating point leaves of one dtype on one
+  // device; throws Error(usage) naming the parameter otherwise. A tensor given twice (tied weights) is
+  // refused: the caller passes each once.
   explicit ParameterLayout(std::vector<NamedTensor> leaves);
   ParameterLayout(const ParameterLayout&) = delete;
   ParameterLayout& operator=(const ParameterLayout&) = delete;
@@ -53,14 +53,14 @@ class ParameterLayout {
   // Names the value of theta: it grows with every change, and `restore` brings back the old one.
   int64_t epoch() const { return epoch_; }
 
-  void assign(const Tensor& theta);                 // theta <- value, [n]
-  void add(const Tensor& step, double scale = 1);   // theta <- theta + scale * step, [n]
+  void assign(const Tensor& theta);                // theta <- value, [n]
+  void add(const Tensor& step, double scale = 1);  // theta <- theta + scale * step, [n]
 
   ParameterSnapshot snapshot() const { return {theta_.clone(), epoch_}; }
   void restore(const ParameterSnapshot& snapshot);
 
-  // Throws Error(usage) when a leaf no longer lies in theta (after `net->to(...)`, say) or was changed in place
-  // by someone else since the layout last changed it.
+  // Throws Error(usage) when a leaf no longer lies in theta (after `net->to(...)`, say) or was changed in
+  // place by someone else since the layout last changed it.
   void check() const;
 
   // Tensors shaped like the parameters to one vector [n] and back (back: views of `flat`, no copy). An
