@@ -124,6 +124,14 @@ install_torch() {
   "${pip[@]}" "torch==$torch_version" >&2 || die "pip could not install torch==$torch_version into $venv"
 }
 
+refuse_cuda_without_toolkit() {
+  "$venv/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is None)' || return 0
+  command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || die \
+    "pip gave the CUDA build of torch, and linking to it needs the CUDA toolkit (nvcc), which is not here
+run: let pip find the processor-only build (PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels), or give a
+run: libtorch with OSCULANT_TORCH=DIR, and call ./run again after removing .venv"
+}
+
 need_venv() {
   local key="$venv torch $torch_version numpy $numpy_version $(readlink -f "$venv/bin/python" || true)"
   stamped venv "$key" && return
@@ -136,6 +144,7 @@ need_venv() {
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$(system_python)" -m venv --clear "$venv"
     install_torch
     venv_complete || die "torch==$torch_version is installed in .venv but cannot be imported"
+    refuse_cuda_without_toolkit
     key="$venv torch $torch_version numpy $numpy_version $(readlink -f "$venv/bin/python")"
   fi
   stamp venv "$key"

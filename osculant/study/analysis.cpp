@@ -20,6 +20,9 @@ namespace {
 
 constexpr int64_t default_batch_size = 1024;
 constexpr int64_t default_trace_probes = 100;
+// Up to this many parameters the whole matrix is formed: for some more products nothing can have been missed, and
+// the trace is exact.
+constexpr int64_t dense_limit = 500;
 
 struct Settings {
   int64_t eigenvalues, trace_probes, batch_size;
@@ -40,7 +43,8 @@ void fill_defaults(const Problem& problem, RunConfig& config) {
   AnalyzeConfig& a = config.analyze;
   a.eigenvalues = a.eigenvalues.value_or(10);
   a.tolerance = a.tolerance.value_or(EigenOptions{}.tolerance);
-  a.trace_probes = a.trace_probes.value_or(default_trace_probes);
+  int64_t n = problem.model.parameters();
+  a.trace_probes = a.trace_probes.value_or(n <= dense_limit ? n : default_trace_probes);
   if (a.matrix.empty()) a.matrix = {"hessian"};
   int64_t required = problem.model.required_batch_size();
   if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
@@ -71,6 +75,7 @@ EigenOptions eigen_options(const Problem& problem, const RunConfig& config) {
   EigenOptions options;
   options.count = settings.eigenvalues;
   options.target = EigenTarget::both;
+  options.dense_limit = dense_limit;
   options.tolerance = settings.tolerance;
   options.seed = static_cast<uint64_t>(*config.run.seed);
   options.krylov_dimension = krylov_dimension(problem, settings);
@@ -82,7 +87,7 @@ EigenOptions eigen_options(const Problem& problem, const RunConfig& config) {
 int64_t expected_eigen_products(const Problem& problem, const Settings& settings) {
   int64_t n = problem.model.parameters(), wanted = pairs_wanted(settings);
   if (wanted == 0) return 0;
-  if (n <= EigenOptions{}.dense_limit || n <= 2 * wanted) return n;
+  if (n <= dense_limit || n <= 4 * wanted) return n;
   return 90 + 10 * wanted;
 }
 

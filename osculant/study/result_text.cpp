@@ -87,6 +87,7 @@ std::string eigenvalues_table(const SpectrumRecord& spectrum) {
   }
   std::string out = table.str();
   out += "  +- is a bound: each of these has an eigenvalue of the matrix of its own within it.\n";
+  if (spectrum.miss_probability == 0) return out + "  None further out can have been missed.\n";
   bool bounded = spectrum.miss_probability < 1;
   return out +
          fmt::format("  Probability that one further out was missed by more than {} of the largest: {}.\n",
