@@ -21,6 +21,20 @@ class ExampleSource {
   virtual Batch select(const Tensor& indices) const = 0;      // int64 [m]
 };
 
+// A batch in memory whose numbers were checked when its data set was made.
+class BatchInMemory : public ExampleSource {
+ public:
+  explicit BatchInMemory(Batch batch) : batch_(std::move(batch)) {}
+  int64_t size() const override { return batch_.size(); }
+  Batch range(int64_t begin, int64_t end) const override {
+    return begin == 0 && end == size() ? batch_ : batch_.slice(begin, end);
+  }
+  Batch select(const Tensor& indices) const override { return batch_.select(indices); }
+
+ private:
+  Batch batch_;
+};
+
 // A source and the size of the batches it is read in. A handle.
 class BatchSource {
  public:

@@ -7,22 +7,12 @@
 #include <functional>
 
 #include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 
 namespace osculant {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& f, ErrorKind kind) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind);
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 std::string refusal(const Tensor& inputs, const Tensor& targets, const Tensor& weights = {}) {
   return message_of([&] { Dataset(inputs, targets, weights); }, ErrorKind::data);

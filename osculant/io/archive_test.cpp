@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 #include "osculant/io/safetensors.h"
 
 namespace osculant {
@@ -27,17 +28,6 @@ class ArchiveTest : public ::testing::Test {
   }
   std::string path_ = testing::TempDir() + "/osculant_archive_" + std::to_string(::getpid());
 };
-
-std::string message_of(const std::function<void()>& f, ErrorKind kind = ErrorKind::data) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind);
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 TEST_F(ArchiveTest, GivesBackEveryTypeToTheBit) {
   Archive archive("test", 2);

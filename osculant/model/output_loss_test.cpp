@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 
 namespace osculant {
 namespace {
@@ -21,17 +22,6 @@ Batch batch_of(const Tensor& targets, const Tensor& weights = {}) {
 
 double value_of(const OutputLoss& loss, const Tensor& z, const Batch& batch) {
   return loss->sum({z}, batch).item<double>() / loss->denominator({z}, batch).item<double>();
-}
-
-std::string message_of(const std::function<void()>& f, ErrorKind kind = ErrorKind::data) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind);
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 std::string refusal(const OutputLoss& loss, const Outputs& z, const Batch& batch) {

@@ -115,27 +115,8 @@ Objective Objective::on(std::vector<BatchSource> data) const {
   return Objective(std::move(state));
 }
 
-namespace {
-
-// One batch that is already in memory, and checked when its data set was made.
-class FixedBatch : public ExampleSource {
- public:
-  explicit FixedBatch(Batch batch) : batch_(std::move(batch)) {}
-  int64_t size() const override { return batch_.size(); }
-  Batch range(int64_t begin, int64_t end) const override {
-    return begin == 0 && end == size() ? batch_ : batch_.slice(begin, end);
-  }
-  Batch select(const Tensor& indices) const override { return batch_.select(indices); }
-
- private:
-  Batch batch_;
-};
-
-}  // namespace
-
 Objective Objective::on(const Batch& batch) const {
-  auto source = std::make_shared<FixedBatch>(batch);
-  return on({BatchSource(source, batch.size())});
+  return on({BatchSource(std::make_shared<BatchInMemory>(batch), batch.size())});
 }
 
 Batch Objective::batch(size_t term, int64_t i) const {

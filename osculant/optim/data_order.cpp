@@ -10,24 +10,6 @@
 
 namespace osculant {
 
-namespace {
-
-// A batch in memory, read in pieces. Its numbers were checked when the data set was made.
-class BatchInMemory : public ExampleSource {
- public:
-  explicit BatchInMemory(Batch batch) : batch_(std::move(batch)) {}
-  int64_t size() const override { return batch_.size(); }
-  Batch range(int64_t begin, int64_t end) const override {
-    return begin == 0 && end == size() ? batch_ : batch_.slice(begin, end);
-  }
-  Batch select(const Tensor& indices) const override { return batch_.select(indices); }
-
- private:
-  Batch batch_;
-};
-
-}  // namespace
-
 DataOrder::DataOrder(BatchSource source, int64_t batch_size, int64_t chunk, uint64_t seed, int64_t term)
     : source_(std::move(source)), batch_size_(batch_size), chunk_(chunk), seed_(seed), term_(term) {
   require_at_least("batch_size", static_cast<double>(batch_size), 1);
