@@ -20,8 +20,8 @@ namespace {
 
 constexpr int64_t default_batch_size = 1024;
 constexpr int64_t default_trace_probes = 100;
-// Up to this many parameters the whole matrix is formed: for some more products nothing can have been missed, and
-// the trace is exact.
+// Up to this many parameters the whole matrix is formed: for some more products nothing can have been missed,
+// and the trace is exact.
 constexpr int64_t dense_limit = 500;
 
 struct Settings {
@@ -44,7 +44,8 @@ void fill_defaults(const Problem& problem, RunConfig& config) {
   a.eigenvalues = a.eigenvalues.value_or(10);
   a.tolerance = a.tolerance.value_or(EigenOptions{}.tolerance);
   int64_t n = problem.model.parameters();
-  a.trace_probes = a.trace_probes.value_or(n <= dense_limit ? n : default_trace_probes);
+  a.trace_probes =
+      a.trace_probes.value_or(n <= dense_limit ? std::max(n, default_trace_probes) : default_trace_probes);
   if (a.matrix.empty()) a.matrix = {"hessian"};
   int64_t required = problem.model.required_batch_size();
   if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
