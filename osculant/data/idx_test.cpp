@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 
 namespace osculant {
 namespace {
@@ -44,15 +45,9 @@ class IdxTest : public ::testing::Test {
     return load_idx(path_);
   }
   std::string refusal(const std::string& contents) {
-    try {
-      load(contents);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.kind(), ErrorKind::data);
-      EXPECT_THAT(e.what(), HasSubstr(path_));
-      return e.what();
-    }
-    ADD_FAILURE() << "nothing was thrown";
-    return "";
+    auto message = message_of([&] { load(contents); });
+    EXPECT_THAT(message, HasSubstr(path_));
+    return message;
   }
   const std::string matrix_ = bytes({0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255});
   std::string path_ = testing::TempDir() + "/osculant_idx_" + std::to_string(::getpid());

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 #include "osculant/io/atomic_file.h"
 
 namespace osculant {
@@ -32,15 +33,9 @@ class SafetensorsTest : public ::testing::Test {
   }
 
   std::string refusal() {
-    try {
-      load_safetensors(path_);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.kind(), ErrorKind::data);
-      EXPECT_THAT(e.what(), HasSubstr(path_));
-      return e.what();
-    }
-    ADD_FAILURE() << "nothing was thrown";
-    return "";
+    auto message = message_of([&] { load_safetensors(path_); });
+    EXPECT_THAT(message, HasSubstr(path_));
+    return message;
   }
 
   std::string path_ = testing::TempDir() + "/osculant_" + std::to_string(::getpid()) + ".safetensors";

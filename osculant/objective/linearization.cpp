@@ -32,6 +32,11 @@ struct Linearization::State {
   int64_t outputs_size = 0;
   GraphReport report;
 
+  // Calls visit(graph, slot, rebuilt) for every slot that `needs` concerns, building graphs that were not
+  // kept just for the call.
+  template <class Visit>
+  void visit_graphs(const Objective& objective, const Needs& needs, Visit visit) const;
+
   double scale_of(const Slot& slot) const { return slot.term ? scale[*slot.term] : 1.0; }
 };
 
@@ -57,7 +62,10 @@ Linearization::Linearization(Objective objective, Needs needs)
           "model: batch norm in training mode couples the examples of a batch, so products over several "
           "batches "
           "are those of no one objective; call model.train(false), or linearize on a single batch");
-    for (int64_t b = 0; b < term.data.batches(); ++b) state_->slots.push_back({.term = t, .batch = b});
+    for (int64_t b = 0; b < term.data.batches(); ++b) {
+      int64_t rest = term.data.examples() - b * term.data.batch_size();
+      state_->slots.push_back({.term = t, .batch = b, .examples = std::min(term.data.batch_size(), rest)});
+    }
   }
   if (!objective_.has_outputs() || !objective_.regularizers().empty()) state_->slots.push_back({});
   state_->epoch = objective_.layout().epoch();
@@ -85,6 +93,8 @@ std::unique_ptr<BatchGraph> make_graph(const Objective& objective, std::optional
   at::AutoGradMode mode(needs.gradient || needs.hessian);
   return std::make_unique<BatchGraph>(objective.layout(), objective.parameter_value(), needs);
 }
+
+constexpr double kRebuiltOutputs = Price::forward + Price::output_graph;
 
 double sweep_price(const Needs& needs) {
   double price = needs.hessian ? Price::gradient_graph : needs.gradient ? Price::gradient : Price::forward;
@@ -121,10 +131,6 @@ void Linearization::first_pass() {
     Needs now = room ? sweep : plain;
     MemoryMeter meter;
     slot.graph = make_graph(objective_, slot.term, slot.batch, now);
-    slot.examples = slot.term ? std::min(objective_.terms()[*slot.term].data.batch_size(),
-                                         objective_.terms()[*slot.term].data.examples() -
-                                             slot.batch * objective_.terms()[*slot.term].data.batch_size())
-                              : 0;
     objective_.charge(sweep_price(now), static_cast<double>(slot.examples));
     sums[at] += slot.graph->sum();
     denominators[at] += slot.graph->denominator();
@@ -191,7 +197,16 @@ void Linearization::require(bool need, const char* what, const char* field) cons
         "linearization: {} was asked for but not announced; make it with Needs{{.{} = true}}", what, field));
 }
 
-// Runs `apply(graph, slot)` over all slots, building graphs that were not kept just for the call.
+template <class Visit>
+void Linearization::State::visit_graphs(const Objective& objective, const Needs& needs, Visit visit) const {
+  for (const auto& slot : slots) {
+    if (!slot.term && !needs.hessian) continue;  // a part without outputs has a Hessian alone
+    std::unique_ptr<BatchGraph> rebuilt;
+    if (!slot.graph) rebuilt = make_graph(objective, slot.term, slot.batch, needs);
+    visit(slot.graph ? *slot.graph : *rebuilt, slot, rebuilt != nullptr);
+  }
+}
+
 template <class Apply>
 Tensor Linearization::product(const Tensor& V, const char* what, bool with_regularizers, Apply apply) {
   first_pass();
@@ -202,24 +217,20 @@ Tensor Linearization::product(const Tensor& V, const char* what, bool with_regul
                            layout.size(), layout.size()));
   Tensor columns = V.dim() == 1 ? V.unsqueeze(0) : V.t();
   Tensor result = at::zeros({columns.size(0), layout.size()}, layout.options());
-  for (auto& slot : state_->slots) {
-    if (!slot.term && !with_regularizers) continue;
-    Needs rebuild{.hessian = with_regularizers, .gauss_newton = !with_regularizers};
-    std::unique_ptr<BatchGraph> rebuilt;
-    if (!slot.graph) rebuilt = make_graph(objective_, slot.term, slot.batch, rebuild);
-    const BatchGraph& graph = slot.graph ? *slot.graph : *rebuilt;
-    for (int64_t j = 0; j < columns.size(0); ++j) {
-      Tensor row = result[j];
-      apply(graph, slot, row, layout.unflatten(columns[j]));
-    }
-    double kept = with_regularizers ? Price::hessian_product : Price::gauss_newton_product;
-    double first = !rebuilt            ? kept
-                   : with_regularizers ? Price::hessian_product_recomputed
-                                       : Price::gauss_newton_product_recomputed;
-    auto examples = static_cast<double>(slot.examples);
-    objective_.charge(first, examples);
-    objective_.charge(kept, examples, static_cast<double>(columns.size(0) - 1));
-  }
+  Needs needs{.hessian = with_regularizers, .gauss_newton = !with_regularizers};
+  double kept = with_regularizers ? Price::hessian_product : Price::gauss_newton_product;
+  double recomputed =
+      with_regularizers ? Price::hessian_product_recomputed : Price::gauss_newton_product_recomputed;
+  state_->visit_graphs(objective_, needs,
+                       [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+                         for (int64_t j = 0; j < columns.size(0); ++j) {
+                           Tensor row = result[j];
+                           apply(graph, slot, row, layout.unflatten(columns[j]));
+                         }
+                         auto examples = static_cast<double>(slot.examples);
+                         objective_.charge(rebuilt ? recomputed : kept, examples);
+                         objective_.charge(kept, examples, static_cast<double>(columns.size(0) - 1));
+                       });
   objective_.ledger().count_products(columns.size(0));
   objective_.communicator().all_reduce_sum(result);
   return V.dim() == 1 ? result[0] : result.t();
@@ -247,14 +258,12 @@ Tensor Linearization::jacobian_product(const Tensor& v) {
   check_epoch();
   auto parts = objective_.layout().unflatten(v);
   std::vector<Tensor> Jv;
-  for (auto& slot : state_->slots) {
-    if (!slot.term) continue;
-    std::unique_ptr<BatchGraph> rebuilt;
-    if (!slot.graph) rebuilt = make_graph(objective_, slot.term, slot.batch, {.gauss_newton = true});
-    Jv.push_back((slot.graph ? *slot.graph : *rebuilt).jacobian_product(parts));
-    double price = Price::jacobian_product + (rebuilt ? Price::forward + Price::output_graph : 0);
-    objective_.charge(price, static_cast<double>(slot.examples));
-  }
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    Jv.push_back(graph.jacobian_product(parts));
+    objective_.charge(Price::jacobian_product + (rebuilt ? kRebuiltOutputs : 0),
+                      static_cast<double>(slot.examples));
+  };
+  state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
   return at::cat(Jv);
 }
 
@@ -267,16 +276,13 @@ Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
                            state_->outputs_size));
   Tensor flat = at::zeros({objective_.parameters()}, objective_.layout().options());
   int64_t begin = 0;
-  for (auto& slot : state_->slots) {
-    if (!slot.term) continue;
-    std::unique_ptr<BatchGraph> rebuilt;
-    if (!slot.graph) rebuilt = make_graph(objective_, slot.term, slot.batch, {.gauss_newton = true});
-    const BatchGraph& graph = slot.graph ? *slot.graph : *rebuilt;
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
     graph.add_jacobian_transpose_product(flat, w.narrow(0, begin, graph.outputs_size()));
     begin += graph.outputs_size();
-    double price = Price::jacobian_transpose_product + (rebuilt ? Price::forward + Price::output_graph : 0);
-    objective_.charge(price, static_cast<double>(slot.examples));
-  }
+    objective_.charge(Price::jacobian_transpose_product + (rebuilt ? kRebuiltOutputs : 0),
+                      static_cast<double>(slot.examples));
+  };
+  state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
   objective_.communicator().all_reduce_sum(flat);
   return flat;
 }
