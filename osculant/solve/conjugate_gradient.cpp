@@ -8,16 +8,10 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/solve/arguments.h"
 
 namespace osculant {
 namespace {
-
-void require_fits(const LinearOperator& A, const Tensor& v, const char* what) {
-  if (v.dim() != 1 || v.size(0) != A.domain().local_size() || v.scalar_type() != A.domain().dtype())
-    fail_usage(fmt::format("conjugate_gradient: {} is {} {}: must be {} [{}]", what,
-                           c10::toString(v.scalar_type()), c10::str(v.sizes()),
-                           c10::toString(A.domain().dtype()), A.domain().local_size()));
-}
 
 class ConjugateGradient {
  public:
@@ -200,9 +194,10 @@ void CgOptions::check() const {
 
 CgResult conjugate_gradient(const LinearOperator& A, const Tensor& b, const CgOptions& options) {
   options.check();
-  if (!A.symmetric()) fail_usage(fmt::format("conjugate_gradient: {} is not declared symmetric", A.name()));
-  require_fits(A, b, "b");
-  if (options.initial_guess.defined()) require_fits(A, options.initial_guess, "initial_guess");
+  require_symmetric("conjugate_gradient", A);
+  require_fits("conjugate_gradient", A, b, "b");
+  if (options.initial_guess.defined())
+    require_fits("conjugate_gradient", A, options.initial_guess, "initial_guess");
   torch::NoGradGuard no_grad;
   return ConjugateGradient(A, b, options).run();
 }

@@ -3,35 +3,24 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <Eigen/Dense>
 #include <cmath>
 #include <limits>
 
 #include "osculant/base/error.h"
-#include "osculant/base/random.h"
 #include "osculant/linop/operators.h"
+#include "osculant/solve/testing.h"
 
 namespace osculant {
 namespace {
 
 using at::kDouble;
-
-// A dense symmetric matrix with the given eigenvalues and random eigenvectors.
-Tensor matrix_with(const Tensor& eigenvalues, uint64_t seed) {
-  int64_t n = eigenvalues.size(0);
-  Tensor Q = std::get<0>(at::linalg_qr(RandomStream(seed, "matrix").normal({n, n}, kDouble)));
-  return Q.mm(at::diag(eigenvalues)).mm(Q.t());
-}
-
-Tensor random_vector(int64_t n, uint64_t seed) {
-  return RandomStream(seed, "vector").normal({n}, kDouble);
-}
+using testing::length;
+using testing::matrix_with;
+using testing::random_vector;
 
 double phi_of(const Tensor& A, const Tensor& b, const Tensor& x) {
   return (0.5 * x.dot(A.mv(x)) - b.dot(x)).item<double>();
-}
-
-double length(const Tensor& x) {
-  return x.norm().item<double>();
 }
 
 TEST(ConjugateGradient, SolvesToTheToleranceAndReportsItsResidual) {
@@ -42,6 +31,24 @@ TEST(ConjugateGradient, SolvesToTheToleranceAndReportsItsResidual) {
   EXPECT_LE(length(b - A.mv(result.x)), 2e-10 * length(b));
   EXPECT_NEAR(result.phi, phi_of(A, b, result.x), 1e-9 * std::abs(result.phi));
   EXPECT_NEAR(result.phi, -0.5 * b.dot(at::linalg_solve(A, b)).item<double>(), 1e-9 * std::abs(result.phi));
+}
+
+TEST(ConjugateGradient, MakesTheIteratesOfTheTextbook) {
+  using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  auto A = matrix_with(at::linspace(1, 100, 30, kDouble), 30).contiguous();
+  auto b = random_vector(30, 31);
+  Eigen::Map<Matrix> matrix(A.data_ptr<double>(), 30, 30);
+  Eigen::VectorXd x = Eigen::VectorXd::Zero(30), r = Eigen::Map<Eigen::VectorXd>(b.data_ptr<double>(), 30);
+  Eigen::VectorXd p = r;
+  for (int64_t k = 1; k <= 20; ++k) {  // Hestenes & Stiefel (1952)
+    double rr = r.squaredNorm(), alpha = rr / p.dot(matrix * p);
+    x += alpha * p;
+    r -= alpha * (matrix * p);
+    p = r + r.squaredNorm() / rr * p;
+    auto result = conjugate_gradient(*dense_operator(A, true), b, {.max_iterations = k});
+    EXPECT_LT((Eigen::Map<Eigen::VectorXd>(result.x.data_ptr<double>(), 30) - x).norm(), 1e-12 * x.norm())
+        << k;
+  }
 }
 
 TEST(ConjugateGradient, NeedsAsManyIterationsAsThereAreDistinctEigenvalues) {
