@@ -24,5 +24,8 @@
 #include "osculant/optim/methods.h"
 #include "osculant/optim/minimizer.h"
 #include "osculant/solve/conjugate_gradient.h"
+#include "osculant/solve/minres.h"
+#include "osculant/solve/preconditioners.h"
+#include "osculant/solve/trust_region_cg.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/trace.h"
