@@ -1,7 +1,7 @@
 // What Lanczos does besides its products: 100 steps on the Hessian of CA with 128 examples, few enough that a
 // pass over the basis costs as much as a product. In units of the products' own time; one thread, float32.
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdlib>
 #include <iostream>

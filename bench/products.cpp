@@ -1,7 +1,7 @@
 // What products with curvature cost on whole data sets, in units of g: one full gradient of the same network
 // on the same data and batches in plain libtorch. One thread, float32.
 
-#include <torch/torch.h>
+#include <torch/nn.h>
 
 #include <iostream>
 

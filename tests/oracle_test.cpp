@@ -1,6 +1,6 @@
 // Value, gradient, H v, G v and dense H of exported networks against Python's autograd (tests/oracle/).
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn.h>
 
 #include <filesystem>
 #include <fstream>

@@ -1,7 +1,7 @@
 #include "osculant/base/memory.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace osculant {
 namespace {

@@ -1,12 +1,12 @@
 #include "osculant/base/text.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "osculant/base/error.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace osculant {
 namespace {

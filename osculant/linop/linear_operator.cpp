@@ -1,7 +1,8 @@
 #include "osculant/linop/linear_operator.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include "osculant/base/error.h"
 #include "osculant/base/stopwatch.h"

@@ -1,12 +1,12 @@
 #include "osculant/linop/operators.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "osculant/base/error.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace osculant {
 namespace {

@@ -1,6 +1,6 @@
 #include "osculant/linop/orthonormalize.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <optional>

@@ -1,7 +1,7 @@
 #include "osculant/linop/orthonormalize.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "osculant/base/random.h"
 

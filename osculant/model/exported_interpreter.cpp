@@ -1,7 +1,8 @@
 #include "osculant/model/exported_interpreter.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include "osculant/base/error.h"
 #include "osculant/model/exported_plan.h"

@@ -1,7 +1,7 @@
 #include "osculant/model/metrics.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <torch/nn/module.h>
-#include <torch/nn/pimpl.h>
 
 #include <functional>
 #include <memory>
@@ -16,7 +14,10 @@
 
 namespace torch::nn {
 class AnyModule;
-}
+class Module;
+template <typename Contained>
+class ModuleHolder;
+}  // namespace torch::nn
 
 namespace osculant {
 

@@ -2,7 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn.h>
 
 #include "osculant/base/error.h"
 #include "osculant/base/testing.h"

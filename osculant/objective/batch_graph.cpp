@@ -1,6 +1,7 @@
 #include "osculant/objective/batch_graph.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 namespace osculant {
 namespace {

@@ -1,7 +1,8 @@
 #include "osculant/objective/linearization.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn.h>
 
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"

@@ -1,7 +1,7 @@
 #include "osculant/objective/objective.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"

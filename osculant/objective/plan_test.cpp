@@ -1,7 +1,7 @@
 #include "osculant/objective/plan.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn.h>
 
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"

@@ -1,7 +1,7 @@
 #include "osculant/optim/data_order.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 

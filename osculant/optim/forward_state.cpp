@@ -1,6 +1,7 @@
 #include "osculant/optim/forward_state.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <mutex>

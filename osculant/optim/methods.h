@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "osculant/optim/hessian_free.h"
-#include "osculant/optim/inverse_correction.h"
-#include "osculant/optim/lbfgs.h"
+#include "osculant/optim/directions/hessian_free.h"
+#include "osculant/optim/directions/inverse_correction.h"
+#include "osculant/optim/directions/lbfgs.h"
 #include "osculant/optim/method.h"
 #include "osculant/optim/options.h"
-#include "osculant/optim/torch_optimizer.h"
+#include "osculant/optim/directions/torch_optimizer.h"
 
 namespace osculant {
 

@@ -1,7 +1,7 @@
 #include "osculant/optim/step_rule.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <ranges>

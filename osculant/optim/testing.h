@@ -1,7 +1,8 @@
 // Objectives that the tests of this folder share. Each call makes fresh parameters.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn.h>
 
 #include <cmath>
 

@@ -1,7 +1,7 @@
 #include "osculant/solve/conjugate_gradient.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <Eigen/Dense>
 #include <cmath>

@@ -1,7 +1,8 @@
 #include "osculant/spectrum/eigenpairs.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 
 #include <Spectra/SymEigsSolver.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <Eigen/Eigenvalues>
 #include <cmath>

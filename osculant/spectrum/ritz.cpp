@@ -1,6 +1,6 @@
 #include "osculant/spectrum/ritz.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 // Operators with known spectra, for the tests of this folder.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

@@ -1,12 +1,14 @@
 #include "osculant/tensor/parameter_layout.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn.h>
 
 #include "osculant/base/error.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn.h>
 
 namespace osculant {
 namespace {

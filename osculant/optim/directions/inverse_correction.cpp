@@ -1,7 +1,7 @@
-#include "osculant/optim/inverse_correction.h"
+#include "osculant/optim/directions/inverse_correction.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <utility>
@@ -29,6 +29,23 @@ void InverseCorrectionOptions::check() const {
   require_at_least("rank", static_cast<double>(rank), -1);
   require_non_negative("refresh", static_cast<double>(refresh));
   require_between("cutoff", cutoff, 0, 1);
+}
+
+void visit(OptionVisitor& v, InverseCorrectionOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "eta");
+  v.number("epsilon", o.epsilon, ">= 0", "eps, added to the inverse in every direction");
+  v.choice<CurvatureMode>("curvature", o.curvature,
+                          {{"signed", CurvatureMode::signed_values},
+                           {"absolute", CurvatureMode::absolute},
+                           {"positive", CurvatureMode::positive}},
+                          "inverts l (climbs where it is negative), abs(l), or positive l alone");
+  v.integer("rank", o.rank, ">= 1", "eigenpairs kept; auto: full for n <= 500, else 20",
+            {{"auto", automatic_rank}, {"full", full_rank}});
+  v.integer("refresh", o.refresh, ">= 0", "steps between factorisations; 0: 1 at full rank, else 10");
+  v.number("cutoff", o.cutoff, "in [0, 1]",
+           "eigenvalues below this share of the largest are not inverted; 0: rounding");
+  v.flag("line_search", o.line_search,
+         "shorten eta until the loss falls enough, reject the step if it never does");
 }
 
 int64_t resolved_rank(const InverseCorrectionOptions& options, int64_t n) {

@@ -1,8 +1,8 @@
-#include "osculant/optim/lbfgs.h"
+#include "osculant/optim/directions/lbfgs.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/options.h"
 
 namespace osculant {
 
@@ -17,6 +18,7 @@ struct HessianFreeOptions {
                                // false takes the step when its gain ratio is positive enough
   void check() const;
 };
+void visit(OptionVisitor& visitor, HessianFreeOptions& options);
 
 // Hessian-free optimisation (Martens 2010): p from (G + lambda I) p = -g by conjugate gradients, G the
 // Gauss-Newton matrix of the data terms on the step's batch; regularisers enter through g alone. CG starts

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/options.h"
 
 namespace osculant {
 
@@ -11,6 +12,7 @@ struct SgdOptions {
   double weight_decay = 0;
   void check() const;
 };
+void visit(OptionVisitor& visitor, SgdOptions& options);
 
 struct MomentumOptions {
   double learning_rate = 1e-2;
@@ -19,6 +21,7 @@ struct MomentumOptions {
   double weight_decay = 0;
   void check() const;
 };
+void visit(OptionVisitor& visitor, MomentumOptions& options);
 
 struct AdamOptions {
   double learning_rate = 1e-3;
@@ -29,6 +32,7 @@ struct AdamOptions {
   bool amsgrad = false;
   void check() const;
 };
+void visit(OptionVisitor& visitor, AdamOptions& options);
 
 struct AdamWOptions {
   double learning_rate = 1e-3;
@@ -39,6 +43,7 @@ struct AdamWOptions {
   bool amsgrad = false;
   void check() const;
 };
+void visit(OptionVisitor& visitor, AdamWOptions& options);
 
 struct RmspropOptions {
   double learning_rate = 1e-2;
@@ -49,6 +54,7 @@ struct RmspropOptions {
   double weight_decay = 0;
   void check() const;
 };
+void visit(OptionVisitor& visitor, RmspropOptions& options);
 
 // libtorch's own optimisers on theta as one tensor: to the bit what they would do with the same gradients.
 std::unique_ptr<Direction> torch_sgd(const SgdOptions& options);

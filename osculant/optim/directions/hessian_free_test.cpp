@@ -1,8 +1,8 @@
-#include "osculant/optim/hessian_free.h"
+#include "osculant/optim/directions/hessian_free.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

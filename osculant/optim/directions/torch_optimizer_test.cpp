@@ -1,8 +1,8 @@
-#include "osculant/optim/torch_optimizer.h"
+#include "osculant/optim/directions/torch_optimizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim.h>
 
 #include <cmath>
 

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/options.h"
 
 namespace osculant {
 
@@ -28,6 +29,7 @@ struct InverseCorrectionOptions {
   bool line_search = false;       // shorten eta until Armijo's condition holds, reject if it never does
   void check() const;
 };
+void visit(OptionVisitor& visitor, InverseCorrectionOptions& options);
 
 // theta <- theta - eta (H^-1 + eps I) g for a singular Hessian, in five steps: the gradient; the Hessian; its
 // inverse on the eigenvectors with abs(l) > tau; the correction eps I; the step. With the eigenpairs (l_i,

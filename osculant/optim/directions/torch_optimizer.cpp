@@ -1,6 +1,7 @@
-#include "osculant/optim/torch_optimizer.h"
+#include "osculant/optim/directions/torch_optimizer.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/optim.h>
 
 #include <string>
 #include <utility>
@@ -23,6 +24,48 @@ void MomentumOptions::check() const {
   require_positive("momentum", momentum);
   require_between("momentum", momentum, 0, 1);
   require_non_negative("weight_decay", weight_decay);
+}
+
+void visit(OptionVisitor& v, SgdOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("weight_decay", o.weight_decay, ">= 0", "adds this times theta to the gradient");
+}
+
+void visit(OptionVisitor& v, MomentumOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("momentum", o.momentum, "in (0, 1]", "share of the last step that is kept");
+  v.flag("nesterov", o.nesterov, "Nesterov's form of momentum");
+  v.number("weight_decay", o.weight_decay, ">= 0", "adds this times theta to the gradient");
+}
+
+namespace {
+
+template <class Options>
+void visit_adam(OptionVisitor& v, Options& o, const char* decay) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("beta1", o.beta1, "in [0, 1)", "decay of the mean of gradients");
+  v.number("beta2", o.beta2, "in [0, 1)", "decay of the mean of their squares");
+  v.number("epsilon", o.epsilon, ">= 0", "added to the root of the mean square");
+  v.number("weight_decay", o.weight_decay, ">= 0", decay);
+  v.flag("amsgrad", o.amsgrad, "never let the mean square fall (Reddi et al. 2018)");
+}
+
+}  // namespace
+
+void visit(OptionVisitor& v, AdamOptions& o) {
+  visit_adam(v, o, "adds this times theta to the gradient");
+}
+void visit(OptionVisitor& v, AdamWOptions& o) {
+  visit_adam(v, o, "shrinks theta by learning_rate times this a step");
+}
+
+void visit(OptionVisitor& v, RmspropOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("alpha", o.alpha, "in [0, 1]", "decay of the mean of squared gradients");
+  v.number("epsilon", o.epsilon, ">= 0", "added to the root of the mean square");
+  v.number("momentum", o.momentum, "in [0, 1]", "share of the last step that is kept");
+  v.flag("centered", o.centered, "divide by the variance in place of the mean square");
+  v.number("weight_decay", o.weight_decay, ">= 0", "adds this times theta to the gradient");
 }
 
 namespace {

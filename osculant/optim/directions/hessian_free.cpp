@@ -1,7 +1,7 @@
-#include "osculant/optim/hessian_free.h"
+#include "osculant/optim/directions/hessian_free.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "osculant/base/error.h"
 #include "osculant/base/interrupt.h"
@@ -19,6 +19,16 @@ void HessianFreeOptions::check() const {
   require_at_least("cg_iterations", static_cast<double>(cg_iterations), 1);
   require_non_negative("cg_tolerance", cg_tolerance);
   require_between("momentum", momentum, 0, 1);
+}
+
+void visit(OptionVisitor& v, HessianFreeOptions& o) {
+  v.number("damping", o.damping, "> 0", "lambda at the start; the gain ratio moves it");
+  v.number("minimum_damping", o.minimum_damping, ">= 0", "lambda never falls below it");
+  v.integer("cg_iterations", o.cg_iterations, ">= 1", "conjugate gradient iterations a step, at most");
+  v.number("cg_tolerance", o.cg_tolerance, ">= 0", "relative progress an iteration below which CG stops");
+  v.number("momentum", o.momentum, "in [0, 1]", "CG starts at this times its last solution");
+  v.flag("backtrack", o.backtrack,
+         "backtrack over CG's iterates and along the step; false: accept by gain ratio");
 }
 
 namespace {

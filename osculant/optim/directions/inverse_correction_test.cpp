@@ -1,8 +1,9 @@
-#include "osculant/optim/inverse_correction.h"
+#include "osculant/optim/directions/inverse_correction.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn.h>
 
 #include <cmath>
 

@@ -1,7 +1,7 @@
-#include "osculant/optim/lbfgs.h"
+#include "osculant/optim/directions/lbfgs.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <deque>
@@ -19,6 +19,13 @@ void LbfgsOptions::check() const {
   require_between("decrease", decrease, 0, 0.5);
   require_between("curvature", curvature, decrease, 1);
   require_at_least("max_evaluations", static_cast<double>(max_evaluations), 1);
+}
+
+void visit(OptionVisitor& v, LbfgsOptions& o) {
+  v.integer("memory", o.memory, ">= 1", "pairs of steps and gradient changes kept");
+  v.number("decrease", o.decrease, "in (0, 0.5]", "c1 of the strong Wolfe conditions");
+  v.number("curvature", o.curvature, "between decrease and 1", "c2 of the strong Wolfe conditions");
+  v.integer("max_evaluations", o.max_evaluations, ">= 1", "values and gradients a line search may take");
 }
 
 namespace {

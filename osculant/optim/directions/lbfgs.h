@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/options.h"
 
 namespace osculant {
 
@@ -14,6 +15,7 @@ struct LbfgsOptions {
   int64_t max_evaluations = 25;  // of value and gradient, a line search
   void check() const;
 };
+void visit(OptionVisitor& visitor, LbfgsOptions& options);
 
 // -H g with the limited-memory BFGS matrix of the last pairs (Nocedal 1980; Liu & Nocedal 1989), H_0 = s'y /
 // y'y. A pair without curvature, s'y <= u norm(s) norm(y), is left out; a direction that does not descend,
