@@ -17,7 +17,6 @@ namespace {
 
 using c10::IValue;
 using Kind = Argument::Kind;
-using Names = std::unordered_map<std::string, int>;
 
 // Checks that a program carries for its exporter: the sizes are checked when inputs come in.
 const std::set<std::string> skipped_targets{
@@ -45,46 +44,10 @@ std::optional<OperatorName> operator_name(const std::string& target) {
                       overload == "default" ? "" : overload};
 }
 
-c10::TypePtr without_optional(const c10::TypePtr& type) {
-  if (auto optional = type->cast<c10::OptionalType>()) return optional->getElementType();
-  return type;
-}
-
-bool is_tensor(const c10::TypePtr& type) {
-  return type->kind() == c10::TypeKind::TensorType;
-}
-bool is_integer(const c10::TypePtr& type) {
-  return type->kind() == c10::TypeKind::IntType || type->kind() == c10::TypeKind::SymIntType;
-}
-bool is_float(const c10::TypePtr& type) {
-  return type->kind() == c10::TypeKind::FloatType || type->kind() == c10::TypeKind::SymFloatType;
-}
-bool is_boolean(const c10::TypePtr& type) {
-  return type->kind() == c10::TypeKind::BoolType || type->kind() == c10::TypeKind::SymBoolType;
-}
-bool is_scalar_type(const c10::Argument& argument) {
-  return without_optional(argument.real_type())->kind() == c10::TypeKind::ScalarTypeType;
-}
-
-Tensor number_as_tensor(const IValue& number) {
-  auto tensor = number.isDouble() ? torch::scalar_tensor(number.toDouble(), at::kDouble)
-                : number.isBool() ? torch::scalar_tensor(number.toBool(), at::kBool)
-                                  : torch::scalar_tensor(number.toInt(), at::kLong);
-  tensor.unsafeGetTensorImpl()->set_wrapped_number(true);
-  return tensor;
-}
-
-template <class Element, class Convert>
-IValue list_of(const std::vector<IValue>& values, Convert convert) {
-  c10::List<Element> list;
-  list.reserve(values.size());
-  for (const auto& value : values) list.push_back(convert(value));
-  return list;
-}
-
 class Compiler {
  public:
-  Compiler(const ProgramGraph& program, const Binding& binding) : program_(program), binding_(binding) {}
+  Compiler(const ProgramGraph& program, const Binding& binding)
+      : program_(program), binding_(binding), arguments_(binding) {}
 
   Plan compile() {
     plan_.file = binding_.file;
@@ -97,21 +60,10 @@ class Compiler {
   }
 
  private:
-  [[noreturn]] void reject(const Node& node, const std::string& why) const {
-    fail_data(fmt::format("{}: node {} ({}): {}", binding_.file, node.name, node.target, why));
-  }
-
   int new_slot(IValue value = {}) {
     plan_.initial.push_back(std::move(value));
     root_.push_back(static_cast<int>(root_.size()));
     return root_.back();
-  }
-
-  int slot_of(const Names& names, const std::string& name, const std::string& user) const {
-    auto at = names.find(name);
-    if (at == names.end())
-      fail_data(fmt::format("{}: {} uses {}, which nothing before it computes", binding_.file, user, name));
-    return at->second;
   }
 
   // ---- inputs and outputs
@@ -138,28 +90,13 @@ class Compiler {
     return names;
   }
 
-  static IValue plain_value(const Argument& argument) {
-    switch (argument.kind) {
-      case Kind::integer:
-        return argument.integer;
-      case Kind::boolean:
-        return argument.integer != 0;
-      case Kind::number:
-        return argument.number;
-      case Kind::string:
-        return argument.text;
-      default:
-        return {};
-    }
-  }
-
   void bind_outputs(const Names& names) {
     if (program_.outputs.size() != program_.graph.outputs.size())
       fail_data(fmt::format("{}: {} outputs, but {} in its signature", binding_.file,
                             program_.graph.outputs.size(), program_.outputs.size()));
     for (const auto& spec : program_.outputs) {
       if (spec.kind == OutputSpec::Kind::ignored) continue;
-      int slot = slot_of(names, spec.value.text, "the output");
+      int slot = arguments_.slot_of(names, spec.value.text, "the output");
       if (spec.kind == OutputSpec::Kind::user) {
         plan_.outputs.push_back(slot);
         continue;
@@ -198,31 +135,21 @@ class Compiler {
   }
 
   void compile_check(const Node& node, const Names& names) {
-    if (node.inputs.empty()) reject(node, "has no arguments");
-    std::vector<Operand> operands{plain_operand(node, node.inputs[0].second, names)};
-    if (node.inputs.size() > 1) operands.push_back(plain_operand(node, node.inputs[1].second, names));
+    if (node.inputs.empty()) arguments_.reject(node, "has no arguments");
+    std::vector<Operand> operands{arguments_.plain_operand(node, node.inputs[0].second, names)};
+    if (node.inputs.size() > 1)
+      operands.push_back(arguments_.plain_operand(node, node.inputs[1].second, names));
     emit(Instruction::Kind::check, node, std::move(operands));
   }
 
   void compile_symbolic(const Node& node, SymbolicFunction function, Names& names) {
     std::vector<Operand> operands;
-    for (const auto& [name, argument] : node.inputs) operands.push_back(plain_operand(node, argument, names));
+    for (const auto& [name, argument] : node.inputs)
+      operands.push_back(arguments_.plain_operand(node, argument, names));
     emit(Instruction::Kind::symbolic, node, std::move(operands));
     plan_.instructions.back().symbolic = function;
-    if (node.outputs.size() != 1) reject(node, "must have one output");
+    if (node.outputs.size() != 1) arguments_.reject(node, "must have one output");
     plan_.instructions.back().destinations.push_back(destination(node, node.outputs[0], names));
-  }
-
-  Operand plain_operand(const Node& node, const Argument& argument, const Names& names) const {
-    Operand operand;
-    if (argument.kind == Kind::value) {
-      operand.kind = Operand::Kind::slot;
-      operand.slot = slot_of(names, argument.text, node.name);
-    } else {
-      operand.value = plain_value(argument);
-      if (operand.value.isNone()) reject(node, "takes numbers alone");
-    }
-    return operand;
   }
 
   // A graph run with gradients off or on, without autocast, or for checkpointing: inlined.
@@ -231,16 +158,17 @@ class Compiler {
     bool sets_gradient_mode = kind == "wrap_with_set_grad_enabled";
     auto at = std::find_if(node.inputs.begin(), node.inputs.end(),
                            [](const auto& input) { return input.second.kind == Kind::graph; });
-    if (at == node.inputs.end()) reject(node, "has no graph");
+    if (at == node.inputs.end()) arguments_.reject(node, "has no graph");
     if (kind == "wrap_with_autocast") {
       bool enabled = node.inputs.size() < 3 || node.inputs[2].second.kind != Kind::boolean ||
                      node.inputs[2].second.integer != 0;
-      if (enabled) reject(node, "mixed precision (autocast): not supported; export without it");
+      if (enabled) arguments_.reject(node, "mixed precision (autocast): not supported; export without it");
     } else if (!sets_gradient_mode && kind != "tag_activation_checkpoint") {
-      reject(node, "control flow of this kind is not supported");
+      arguments_.reject(node, "control flow of this kind is not supported");
     }
     if (sets_gradient_mode) {
-      if (node.inputs[0].second.kind != Kind::boolean) reject(node, "its mode must be true or false");
+      if (node.inputs[0].second.kind != Kind::boolean)
+        arguments_.reject(node, "its mode must be true or false");
       emit(Instruction::Kind::set_gradient_mode, node);
       plan_.instructions.back().gradient_mode = node.inputs[0].second.integer != 0;
     }
@@ -249,19 +177,21 @@ class Compiler {
   }
 
   void inline_graph(const Node& node, const Graph& graph, size_t first_operand, Names& names) {
-    if (first_operand + graph.inputs.size() > node.inputs.size()) reject(node, "lacks operands of its graph");
+    if (first_operand + graph.inputs.size() > node.inputs.size())
+      arguments_.reject(node, "lacks operands of its graph");
     Names inner;
     for (size_t i = 0; i < graph.inputs.size(); ++i) {
       if (graph.inputs[i].kind != Kind::value) continue;
       const auto& operand = node.inputs[first_operand + i].second;
-      inner[graph.inputs[i].text] = operand.kind == Kind::value ? slot_of(names, operand.text, node.name)
-                                                                : new_slot(plain_value(operand));
+      inner[graph.inputs[i].text] = operand.kind == Kind::value
+                                        ? arguments_.slot_of(names, operand.text, node.name)
+                                        : new_slot(plain_value(operand));
     }
     compile_graph(graph, inner);
     std::vector<std::string> given = flat_names(graph.outputs), taken = flat_names(node.outputs);
-    if (given.size() != taken.size()) reject(node, "takes other outputs than its graph has");
+    if (given.size() != taken.size()) arguments_.reject(node, "takes other outputs than its graph has");
     for (size_t i = 0; i < taken.size(); ++i)
-      if (!taken[i].empty()) names[taken[i]] = slot_of(inner, given[i], node.name);
+      if (!taken[i].empty()) names[taken[i]] = arguments_.slot_of(inner, given[i], node.name);
   }
 
   static std::vector<std::string> flat_names(const std::vector<Argument>& arguments) {
@@ -279,27 +209,24 @@ class Compiler {
 
   c10::OperatorHandle resolve(const Node& node) const {
     auto name = operator_name(node.target);
-    if (!name) reject(node, "not an operator that exported programs may call");
+    if (!name) arguments_.reject(node, "not an operator that exported programs may call");
     const auto& extra = binding_.allowed_operators;
     bool writes_out = name->overload == "out" || name->overload.ends_with("_out");
     if (writes_out ||
         (!is_allowed(name->name) && std::find(extra.begin(), extra.end(), name->name) == extra.end()))
-      reject(node,
-             fmt::format("operator {} is not on the list of those that exported programs may call; if you "
-                         "trust the file, add \"{}\" to ExportedOptions::allowed_operators",
-                         name->name, name->name));
+      arguments_.reject(
+          node, fmt::format("operator {} is not on the list of those that exported programs may call; if you "
+                            "trust the file, add \"{}\" to ExportedOptions::allowed_operators",
+                            name->name, name->name));
     auto op = c10::Dispatcher::singleton().findSchema({name->name, name->overload});
-    if (!op) reject(node, "this libtorch has no such operator");
+    if (!op) arguments_.reject(node, "this libtorch has no such operator");
     return *op;
   }
 
   void compile_call(const Node& node, const Graph& graph, Names& names) {
     auto op = resolve(node);
     const auto& schema = op.schema();
-    std::vector<Operand> operands;
-    for (const auto& argument : schema.arguments()) operands.push_back(operand(node, argument, names));
-    check_arguments(node, schema);
-    if (is_factory(schema)) follow_run(node, graph, schema, operands);
+    auto operands = arguments_.operands(node, graph, schema, names);
     follow_mode(node, schema, operands);
     note_mutations(schema, operands);
 
@@ -307,17 +234,11 @@ class Compiler {
     auto& instruction = plan_.instructions.back();
     instruction.op = op;
     if (node.outputs.size() != schema.returns().size())
-      reject(node,
-             fmt::format("has {} outputs, the operator {}", node.outputs.size(), schema.returns().size()));
+      arguments_.reject(
+          node, fmt::format("has {} outputs, the operator {}", node.outputs.size(), schema.returns().size()));
     for (const auto& output : node.outputs)
       instruction.destinations.push_back(destination(node, output, names));
     note_aliases(schema, instruction);
-  }
-
-  void check_arguments(const Node& node, const c10::FunctionSchema& schema) const {
-    for (const auto& input : node.inputs)
-      if (!schema.argumentIndexWithName(input.first))
-        reject(node, fmt::format("the operator has no argument {}", input.first));
   }
 
   Destination destination(const Node& node, const Argument& output, Names& names) {
@@ -327,147 +248,16 @@ class Compiler {
     } else if (output.kind == Kind::list) {
       destination.is_list = true;
       for (const auto& item : output.items) {
-        if (item.kind != Kind::value) reject(node, "an output that is no tensor");
+        if (item.kind != Kind::value) arguments_.reject(node, "an output that is no tensor");
         destination.slots.push_back(names[item.text] = new_slot());
       }
     } else if (output.kind != Kind::none) {
-      reject(node, "an output that is no tensor");
+      arguments_.reject(node, "an output that is no tensor");
     }
     return destination;
   }
 
-  Operand operand(const Node& node, const c10::Argument& wanted, const Names& names) {
-    for (const auto& [name, argument] : node.inputs)
-      if (name == wanted.name()) return convert(node, argument, wanted, names);
-    Operand missing;
-    if (wanted.default_value())
-      missing.value = *wanted.default_value();
-    else if (wanted.type()->kind() != c10::TypeKind::OptionalType)
-      reject(node, fmt::format("lacks the argument {}", wanted.name()));
-    return missing;
-  }
-
-  Operand convert(const Node& node, const Argument& argument, const c10::Argument& wanted,
-                  const Names& names) {
-    auto type = without_optional(wanted.type());
-    if (auto list = type->cast<c10::ListType>()) return convert_list(node, argument, wanted, *list, names);
-    return convert_single(node, argument, wanted.name(), type, names);
-  }
-
-  [[noreturn]] void mismatch(const Node& node, const std::string& argument, const c10::TypePtr& type) const {
-    reject(node, fmt::format("argument {} does not fit the operator, which takes {}", argument, type->str()));
-  }
-
-  Operand convert_single(const Node& node, const Argument& argument, const std::string& name,
-                         const c10::TypePtr& type, const Names& names) {
-    Operand operand;
-    if (argument.kind == Kind::value) {
-      operand.kind = Operand::Kind::slot;
-      operand.slot = slot_of(names, argument.text, node.name);
-      if (is_tensor(type)) operand.cast = Operand::Cast::tensor;
-      if (is_float(type)) operand.cast = Operand::Cast::number;
-      return operand;
-    }
-    operand.value = constant(node, argument, name, type);
-    return operand;
-  }
-
-  IValue constant(const Node& node, const Argument& argument, const std::string& name,
-                  const c10::TypePtr& type) {
-    bool number =
-        argument.kind == Kind::integer || argument.kind == Kind::number || argument.kind == Kind::boolean;
-    bool scalar = type->kind() == c10::TypeKind::NumberType;
-    switch (argument.kind) {
-      case Kind::none:
-        return {};
-      case Kind::scalar_type: {
-        if (!is_integer(type)) break;
-        auto dtype = static_cast<at::ScalarType>(argument.integer);
-        return static_cast<int64_t>(dtype == binding_.program_dtype ? binding_.dtype : dtype);
-      }
-      case Kind::layout:
-      case Kind::memory_format:
-        if (!is_integer(type)) break;
-        return argument.integer;
-      case Kind::device:
-        if (type->kind() != c10::TypeKind::DeviceObjType) break;
-        return binding_.device;
-      case Kind::string:
-        if (type->kind() != c10::TypeKind::StringType) break;
-        return argument.text;
-      default:
-        break;
-    }
-    if (number && is_tensor(type)) return number_as_tensor(plain_value(argument));
-    if (number && scalar) return plain_value(argument);
-    if (argument.kind == Kind::boolean && is_boolean(type)) return argument.integer != 0;
-    if (argument.kind == Kind::integer && is_integer(type)) return argument.integer;
-    if (number && is_float(type))
-      return argument.kind == Kind::number ? argument.number : static_cast<double>(argument.integer);
-    mismatch(node, name, type);
-  }
-
-  Operand convert_list(const Node& node, const Argument& argument, const c10::Argument& wanted,
-                       const c10::ListType& type, const Names& names) {
-    Operand list;
-    if (argument.kind == Kind::none) return list;
-    auto element = type.getElementType();
-    bool optional = element->kind() == c10::TypeKind::OptionalType;
-    element = without_optional(element);
-    list.kind = Operand::Kind::list;
-    list.list = is_tensor(element)    ? optional ? Operand::List::optional_tensors : Operand::List::tensors
-                : is_integer(element) ? Operand::List::integers
-                : is_float(element)   ? Operand::List::numbers
-                : is_boolean(element) ? Operand::List::booleans
-                                      : Operand::List::none;
-    if (list.list == Operand::List::none) mismatch(node, wanted.name(), wanted.type());
-    if (argument.kind == Kind::list) {
-      for (const auto& item : argument.items)
-        list.items.push_back(convert_single(node, item, wanted.name(), element, names));
-    } else {  // one number for all entries, as in kernel_size = 2
-      auto one = convert_single(node, argument, wanted.name(), element, names);
-      list.items.assign(static_cast<size_t>(std::clamp(wanted.N().value_or(1), 1, 8)), one);
-    }
-    return fixed_if_possible(std::move(list));
-  }
-
-  static Operand fixed_if_possible(Operand list) {
-    std::vector<IValue> values;
-    for (const auto& item : list.items) {
-      if (item.kind != Operand::Kind::fixed) return list;
-      values.push_back(item.value);
-    }
-    Operand fixed;
-    fixed.value = make_list(list.list, values);
-    return fixed;
-  }
-
-  // ---- what follows the run instead of the exporter
-
-  static bool is_factory(const c10::FunctionSchema& schema) {
-    const auto& arguments = schema.arguments();
-    return std::none_of(arguments.begin(), arguments.end(), [](const c10::Argument& argument) {
-      auto type = without_optional(argument.type());
-      if (auto list = type->cast<c10::ListType>()) type = without_optional(list->getElementType());
-      return is_tensor(type);
-    });
-  }
-
-  // zeros, arange, ...: on the run's device, and in the dtype that the exporter saw, which libtorch would
-  // otherwise take from a global default.
-  void follow_run(const Node& node, const Graph& graph, const c10::FunctionSchema& schema,
-                  std::vector<Operand>& operands) const {
-    const auto& arguments = schema.arguments();
-    for (size_t i = 0; i < arguments.size(); ++i) {
-      if (arguments[i].name() == "device") operands[i].value = binding_.device;
-      if (arguments[i].name() == "pin_memory") operands[i].value = IValue();
-      if (!is_scalar_type(arguments[i]) || !operands[i].value.isNone() || node.outputs.empty()) continue;
-      auto meta = graph.tensors.find(node.outputs[0].text);
-      if (meta == graph.tensors.end()) continue;
-      auto dtype = meta->second.dtype;
-      operands[i].value = static_cast<int64_t>(dtype == binding_.program_dtype ? binding_.dtype : dtype);
-    }
-  }
+  // ---- what follows the run's mode instead of the exporter's
 
   void follow_mode(const Node& node, const c10::FunctionSchema& schema, std::vector<Operand>& operands) {
     auto mode = mode_of(schema.name());
@@ -478,7 +268,8 @@ class Compiler {
     auto index = schema.argumentIndexWithName(mode.argument);
     if (!index) return;
     auto& operand = operands[static_cast<size_t>(*index)];
-    if (operand.kind != Operand::Kind::fixed) reject(node, fmt::format("{} must be given", mode.argument));
+    if (operand.kind != Operand::Kind::fixed)
+      arguments_.reject(node, fmt::format("{} must be given", mode.argument));
     bool normalizes_batch = mode.how == ModeSwitch::statistics && schema.name() != "aten::instance_norm";
     if (mode.how == ModeSwitch::statistics) {
       auto statistics = schema.argumentIndexWithName("running_mean");
@@ -567,6 +358,7 @@ class Compiler {
 
   const ProgramGraph& program_;
   const Binding& binding_;
+  ArgumentPlanner arguments_;
   Plan plan_;
   std::unordered_map<int, InputSpec> kinds_;  // of slots that hold parameters, buffers and constants
   std::vector<int> root_;                     // of each slot: whose memory it may share
@@ -574,27 +366,6 @@ class Compiler {
 };
 
 }  // namespace
-
-IValue make_list(Operand::List kind, const std::vector<IValue>& values) {
-  switch (kind) {
-    case Operand::List::tensors:
-      return list_of<at::Tensor>(values, [](const IValue& v) { return v.toTensor(); });
-    case Operand::List::optional_tensors:
-      return list_of<std::optional<at::Tensor>>(values, [](const IValue& v) {
-        return v.isNone() ? std::optional<at::Tensor>() : std::optional<at::Tensor>(v.toTensor());
-      });
-    case Operand::List::integers:
-      return list_of<int64_t>(values, [](const IValue& v) { return v.toInt(); });
-    case Operand::List::numbers:
-      return list_of<double>(
-          values, [](const IValue& v) { return v.isInt() ? static_cast<double>(v.toInt()) : v.toDouble(); });
-    case Operand::List::booleans:
-      return list_of<bool>(values, [](const IValue& v) { return v.toBool(); });
-    case Operand::List::none:
-      break;
-  }
-  return {};
-}
 
 Plan compile(const ProgramGraph& program, const Binding& binding) {
   return Compiler(program, binding).compile();

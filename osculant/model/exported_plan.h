@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "osculant/model/exported_arguments.h"
 #include "osculant/model/exported_graph.h"
 #include "osculant/model/exported_interpreter.h"
 #include "osculant/model/exported_symbolic.h"
@@ -15,27 +16,6 @@
 namespace osculant::exported {
 
 // A program compiled to a flat list of instructions over numbered slots. Nested graphs are inlined.
-
-struct Operand {
-  enum class Kind {
-    fixed,  // `value`
-    mode,   // `value` in training mode, `in_eval` in eval mode
-    slot,
-    list,  // of operands
-  };
-  enum class Cast { none, tensor, number };  // of a symbolic number, to what the operator takes
-  enum class List { none, tensors, optional_tensors, integers, numbers, booleans };
-
-  Kind kind = Kind::fixed;
-  c10::IValue value, in_eval;
-  int slot = -1;
-  Cast cast = Cast::none;
-  List list = List::none;
-  std::vector<Operand> items;
-};
-
-// Values as the list that an operator takes.
-c10::IValue make_list(Operand::List kind, const std::vector<c10::IValue>& values);
 
 // Where a returned value goes: one slot (-1: nowhere), or a slot for each entry of a list.
 struct Destination {
