@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 
 namespace osculant {
 namespace {
@@ -84,21 +84,12 @@ TEST(Zoo, SameSeedSameNetworkAndTheGlobalGeneratorIsLeftAlone) {
   EXPECT_FALSE(at::equal(a.layout().theta(), c.layout().theta()));
 }
 
-template <class Function>
-std::string message_of(Function f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing thrown";
-}
-
 TEST(Zoo, BadOptionsAreNamed) {
-  EXPECT_THAT(message_of([] { mlp({.widths = {4}}); }), testing::HasSubstr("widths = [4]"));
-  EXPECT_THAT(message_of([] { mlp({.widths = {4, 0}}); }), testing::HasSubstr("widths = [4, 0]"));
-  EXPECT_THAT(message_of([] { cnn({.height = 3, .width = 3}); }), testing::HasSubstr("3 x 3"));
-  EXPECT_THAT(message_of([] { parse_activation("rellu"); }), testing::HasSubstr("did you mean relu?"));
+  auto refusal = [](auto f) { return message_of(f, ErrorKind::usage); };
+  EXPECT_THAT(refusal([] { mlp({.widths = {4}}); }), testing::HasSubstr("widths = [4]"));
+  EXPECT_THAT(refusal([] { mlp({.widths = {4, 0}}); }), testing::HasSubstr("widths = [4, 0]"));
+  EXPECT_THAT(refusal([] { cnn({.height = 3, .width = 3}); }), testing::HasSubstr("3 x 3"));
+  EXPECT_THAT(refusal([] { parse_activation("rellu"); }), testing::HasSubstr("did you mean relu?"));
   EXPECT_THAT(message_of([] {
                 mlp().forward(Model::Inputs{at::rand({2, 5})});
               }),
