@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 
 namespace osculant {
 namespace {
@@ -18,14 +18,8 @@ RunConfig parsed(const std::string& text) {
 }
 
 template <class Function>
-std::string message_of(Function f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "nothing was thrown";
+std::string refusal(Function f) {
+  return message_of(f, ErrorKind::usage);
 }
 
 const char* const whole = R"([model]
@@ -89,29 +83,29 @@ TEST(RunConfig, OptionsAloneAreWrittenToo) {
 }
 
 TEST(RunConfig, UnknownKeyNamesLineAndTheNearestKey) {
-  EXPECT_EQ(message_of([] { parsed("[train]\nmethod = \"adam\"\nbatchsize = 3\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[train]\nmethod = \"adam\"\nbatchsize = 3\n"); }),
             "run.toml:3: unknown key train.batchsize; did you mean train.batch_size?");
-  EXPECT_EQ(message_of([] { parsed("[trian]\nmethod = \"adam\"\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[trian]\nmethod = \"adam\"\n"); }),
             "run.toml:1: unknown key trian; did you mean train?");
-  EXPECT_EQ(message_of([] { parsed("[model]\nseed = 1\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[model]\nseed = 1\n"); }),
             "run.toml:2: unknown key model.seed; did you mean run.seed?");
 }
 
 TEST(RunConfig, WrongTypesNameLineValueAndWhatWasExpected) {
-  EXPECT_EQ(message_of([] { parsed("[train]\nsteps = \"ten\"\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[train]\nsteps = \"ten\"\n"); }),
             "run.toml:2: train.steps = \"ten\": must be an integer >= 1");
-  EXPECT_EQ(message_of([] { parsed("[train]\nsteps = 0\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[train]\nsteps = 0\n"); }),
             "run.toml:2: train.steps = 0: must be an integer >= 1");
-  EXPECT_EQ(message_of([] { parsed("[model]\nkind = 3\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[model]\nkind = 3\n"); }),
             "run.toml:2: model.kind = 3: must be one of exported, mlp, autoencoder, cnn");
-  EXPECT_EQ(message_of([] { parsed("[model]\nwidths = [784, 0]\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[model]\nwidths = [784, 0]\n"); }),
             "run.toml:2: model.widths = [ 784, 0 ]: must be a list of integers >= 1");
-  EXPECT_EQ(message_of([] { parsed("[train]\nbudget = \"60 minutes\"\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[train]\nbudget = \"60 minutes\"\n"); }),
             "run.toml:2: train.budget = \"60 minutes\": must be seconds as \"60s\" or gradient equivalents "
             "as \"500ge\"");
-  EXPECT_EQ(message_of([] { parsed("[data]\nscale = nan\n"); }),
+  EXPECT_EQ(refusal([] { parsed("[data]\nscale = nan\n"); }),
             "run.toml:2: data.scale = nan: must be a number > 0");
-  EXPECT_THAT(message_of([] { parsed("[train]\nsteps = = 2\n"); }), HasSubstr("run.toml:2: "));
+  EXPECT_THAT(refusal([] { parsed("[train]\nsteps = = 2\n"); }), HasSubstr("run.toml:2: "));
 }
 
 TEST(RunConfig, LaterSettingsWinAndNameTheirOrigin) {
@@ -140,9 +134,9 @@ TEST(RunConfig, AssignmentsMayLeaveOutQuotesAndBrackets) {
   EXPECT_EQ(config.run.memory_budget, "2GiB");
   EXPECT_EQ(config.run.out, "2026-01-02");
   EXPECT_THAT(config.metrics, ElementsAre("accuracy"));
-  EXPECT_EQ(message_of([&] { config.set_assignment("train.steps=many"); }),
+  EXPECT_EQ(refusal([&] { config.set_assignment("train.steps=many"); }),
             "--set: train.steps = many: must be an integer >= 1");
-  EXPECT_THAT(message_of([&] { config.set_assignment("train.steps"); }), HasSubstr("must be KEY=VALUE"));
+  EXPECT_THAT(refusal([&] { config.set_assignment("train.steps"); }), HasSubstr("must be KEY=VALUE"));
 }
 
 TEST(RunConfig, TheCommentedFileReadsAsWhatWasGiven) {

@@ -1,0 +1,204 @@
+#include <cstdlib>
+
+#include "osculant/base/error.h"
+#include "osculant/base/text.h"
+#include "osculant/study/run_key.h"
+
+namespace osculant::run_keys {
+namespace {
+
+bool is_batch_size(const std::string& value) {
+  return value == "full" || (!value.empty() && value.size() < 12 && value != "0" && value[0] != '0' &&
+                             value.find_first_not_of("0123456789") == std::string::npos);
+}
+
+bool is_memory_budget(const std::string& value) {
+  if (value == "half") return true;
+  try {
+    return parse_bytes("run.memory_budget", value) > 0;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+bool is_budget(const std::string& value) {
+  char* end = nullptr;
+  double amount = std::strtod(value.c_str(), &end);
+  std::string unit(end);
+  return end != value.c_str() && amount > 0 && (unit == "s" || unit == "ge");
+}
+
+bool positive(double value) {
+  return value > 0;
+}
+bool non_negative(double value) {
+  return value >= 0;
+}
+bool probability(double value) {
+  return value >= 0 && value <= 1;
+}
+
+std::vector<Key> model_keys() {
+  using M = ModelConfig;
+  const auto model = &RunConfig::model;
+  return {
+      text("model.kind", at(model, &M::kind), "", "\"mlp\"",
+           "what network: a program exported from Python, or one built here",
+           {"exported", "mlp", "autoencoder", "cnn"}),
+      text("model.path", at(model, &M::path), "a file name", "\"m.pt2\"",
+           "the exported program (torch.export.save)"),
+      integers(
+          "model.widths", at(model, &M::widths), "a list of integers >= 1", "[784, 256, 128, 10]",
+          "mlp: units of each layer, inputs first, outputs last; autoencoder: inputs first, the code last"),
+      text("model.activation", at(model, &M::activation), "the name of an activation", "\"relu\"",
+           "between the layers"),
+      integers("model.input", at(model, &M::input), "a list of three integers >= 1", "[1, 28, 28]",
+               "cnn: channels, height and width of an image"),
+      integers("model.filters", at(model, &M::filters), "a list of integers >= 1", "[16, 32]",
+               "cnn: channels of each convolution"),
+      integer("model.hidden", at(model, &M::hidden), 1, "64", "cnn: units of the hidden layer"),
+      integer("model.outputs", at(model, &M::outputs), 1, "10", "cnn: outputs"),
+      flag("model.batch_norm", at(model, &M::batch_norm), "cnn: batch normalisation after each convolution"),
+      text("model.initialization", at(model, &M::initialization), "the name of an initialisation",
+           "\"torch_default\"", "torch_default, xavier, he, orthogonal, scaled"),
+      number("model.weight_variance", at(model, &M::weight_variance), "a number > 0", positive, "1.0",
+             "scaled: variance of a weight times the inputs of its unit"),
+      number("model.bias_variance", at(model, &M::bias_variance), "a number >= 0", non_negative, "0.0",
+             "scaled: variance of a bias"),
+      flag("model.bias", at(model, &M::bias), "whether layers have biases"),
+      texts("model.freeze", at(model, &M::freeze), "a list of names with * and ?", "[\"features.*\"]",
+            "parameters that are not trained and not analysed, by name"),
+      text("model.parameters", at(model, &M::parameters), "a file name", "\"parameters.safetensors\"",
+           "weights to start from"),
+      text("model.mode", at(model, &M::mode), "", "\"eval\"",
+           "how dropout and batch norm behave; left out: eval for analysis, train for training",
+           {"eval", "train"}),
+  };
+}
+
+std::vector<Key> data_keys() {
+  using D = DataConfig;
+  const auto data = &RunConfig::data;
+  return {
+      text("data.kind", at(data, &D::kind), "", "\"fashion_mnist\"", "where examples come from",
+           {"safetensors", "fashion_mnist", "idx", "teacher", "mixture", "sine", "sinc", "parity"}),
+      text("data.path", at(data, &D::path), "a file name", "\"train.safetensors\"",
+           "safetensors: inputs and targets; idx: images; fashion_mnist: its folder"),
+      text("data.labels", at(data, &D::labels), "a file name", "\"labels.gz\"", "idx: the file of labels"),
+      text("data.test", at(data, &D::test), "\"split\" or a file name", "\"split\"",
+           "test data: \"split\" is the data set's own; a file; none if left out"),
+      text("data.test_labels", at(data, &D::test_labels), "a file name", "\"test-labels.gz\"",
+           "idx: the labels of the test file"),
+      number("data.scale", at(data, &D::scale), "a number > 0", positive, "255.0",
+             "inputs are divided by this"),
+      flag("data.normalize", at(data, &D::normalize),
+           "inputs to mean 0 and standard deviation 1 over the training set"),
+      integer("data.average_pool", at(data, &D::average_pool), 1, "2", "images: means of 2 x 2 pixels"),
+      flag("data.flatten", at(data, &D::flatten),
+           "inputs to one vector an example; left out: where the network needs it"),
+      flag("data.autoencode", at(data, &D::autoencode), "targets are the inputs"),
+      flag("data.shuffle", at(data, &D::shuffle), "shuffle by the run's seed before taking examples"),
+      integer("data.take", at(data, &D::take), 1, "5000", "only the first so many training examples"),
+      integer("data.test_take", at(data, &D::test_take), 1, "1000", "only the first so many test examples"),
+      number("data.test_share", at(data, &D::test_share), "a number between 0 and 1", probability, "0.2",
+             "test = \"split\": this share of the examples, the last ones"),
+      integer("data.examples", at(data, &D::examples), 1, "1000",
+              "teacher, mixture, sine, sinc: examples made"),
+      integer("data.inputs", at(data, &D::inputs), 1, "10", "teacher, mixture, parity: inputs of an example"),
+      integer("data.outputs", at(data, &D::outputs), 1, "1", "teacher: outputs; mixture: classes"),
+      integer("data.hidden", at(data, &D::hidden), 1, "20", "teacher: its hidden units"),
+      number("data.noise", at(data, &D::noise), "a number >= 0", non_negative, "0.0",
+             "teacher: standard deviation of the noise added"),
+      number("data.separation", at(data, &D::separation), "a number >= 0", non_negative, "2.0",
+             "mixture: distance of the classes"),
+  };
+}
+
+std::vector<Key> loss_keys() {
+  using L = LossConfig;
+  const auto loss = &RunConfig::loss;
+  return {
+      text("loss.kind", at(loss, &L::kind), "", "\"cross_entropy\"", "what is minimised",
+           {"mse", "cross_entropy", "binary_cross_entropy", "huber", "poisson"}),
+      text("loss.outputs", at(loss, &L::outputs), "", "\"mean\"",
+           "mean over an example's outputs, as torch has it, or their sum", {"mean", "sum"}),
+      number("loss.label_smoothing", at(loss, &L::label_smoothing), "a number between 0 and 1", probability,
+             "0.1", "cross_entropy"),
+      numbers("loss.class_weights", at(loss, &L::class_weights), "a list of numbers >= 0", "[1.0, 2.0]",
+              "cross_entropy: one a class"),
+      number("loss.delta", at(loss, &L::delta), "a number > 0", positive, "1.0",
+             "huber: where it turns linear"),
+      texts("metrics.names", [](auto& config) -> auto& { return config.metrics; },
+            "a list of accuracy, squared_error, relative_l2", "[\"accuracy\"]",
+            "measured beside the loss, on training and test data",
+            {"accuracy", "squared_error", "relative_l2"}),
+  };
+}
+
+std::vector<Key> train_keys() {
+  using T = TrainConfig;
+  const auto train = &RunConfig::train;
+  return {
+      text("train.method", at(train, &T::method), "the name of a method (osculant methods)",
+           "\"hessian_free\"", "see: osculant methods"),
+      number_or_text("train.batch_size", at(train, &T::batch_size), "an integer >= 1 or \"full\"",
+                     is_batch_size, "256",
+                     "examples a step; left out: 256, or all of them when there are no more than 2,048"),
+      integer("train.steps", at(train, &T::steps), 1, "1000", "stop after so many steps"),
+      integer("train.epochs", at(train, &T::epochs), 1, "10", "stop after so many passes over the data"),
+      number_or_text("train.budget", at(train, &T::budget),
+                     "seconds as \"60s\" or gradient equivalents as \"500ge\"", is_budget, "\"60s\"",
+                     "stop after so much time or work"),
+      text("train.target", at(train, &T::target), "a comparison such as \"loss<=1e-4\"",
+           "\"test.accuracy>=0.88\"", "stop when reached"),
+      integer("train.evaluate_every", at(train, &T::evaluate_every), 1, "100",
+              "steps between evaluations of the whole objective; left out: an epoch"),
+      integer("train.checkpoint_every", at(train, &T::checkpoint_every), 1, "1000",
+              "steps between checkpoints; left out: 30 s of work"),
+      option_table("train.options", at(train, &T::options), "{ learning_rate = 1e-3 }",
+                   "of the method: osculant methods NAME"),
+  };
+}
+
+std::vector<Key> analyze_and_run_keys() {
+  using A = AnalyzeConfig;
+  using R = RunSettings;
+  const auto analyze = &RunConfig::analyze;
+  const auto run = &RunConfig::run;
+  return {
+      integer("analyze.eigenvalues", at(analyze, &A::eigenvalues), 0, "10",
+              "so many at each end of the spectrum"),
+      texts("analyze.matrix", at(analyze, &A::matrix), "a list of hessian, gauss_newton", "[\"hessian\"]",
+            "which curvature matrices", {"hessian", "gauss_newton"}),
+      number_or_text("analyze.batch_size", at(analyze, &A::batch_size), "an integer >= 1 or \"full\"",
+                     is_batch_size, "1024",
+                     "examples worked on at a time; all the data counts, whatever this is"),
+      number("analyze.tolerance", at(analyze, &A::tolerance), "a number > 0", positive, "1e-3",
+             "eigenvalues: residual wanted, relative to the largest in magnitude"),
+      integer("analyze.trace_probes", at(analyze, &A::trace_probes), 2, "100",
+              "most products spent on the trace"),
+      integer("run.seed", at(run, &R::seed), 0, "0", "of everything random"),
+      text("run.dtype", at(run, &R::dtype), "", "\"float32\"", "of parameters, inputs and curvature",
+           {"float32", "float64"}),
+      text("run.device", at(run, &R::device), "a device such as cpu or cuda:0", "\"cpu\"",
+           "cpu, cuda, cuda:1"),
+      integer("run.threads", at(run, &R::threads), 0, "0", "0: all"),
+      number_or_text("run.memory_budget", at(run, &R::memory_budget), "\"half\" or a size such as \"2GiB\"",
+                     is_memory_budget, "\"half\"", "half of what is free, or a size"),
+      text("run.out", at(run, &R::out), "a folder", "\"runs/first\"", "where the results go"),
+  };
+}
+
+}  // namespace
+
+const std::vector<Key>& keys() {
+  static const std::vector<Key> all = [] {
+    std::vector<Key> table;
+    for (auto section : {model_keys(), data_keys(), loss_keys(), train_keys(), analyze_and_run_keys()})
+      for (auto& key : section) table.push_back(std::move(key));
+    return table;
+  }();
+  return all;
+}
+
+}  // namespace osculant::run_keys
