@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include "osculant/base/error.h"
 #include "osculant/base/interrupt.h"
@@ -153,27 +154,42 @@ void Minimizer::evaluate() {
   for (const auto& observer : options_.observers) observer->on_evaluation(last_, *this);
 }
 
-Minimizer::Stop Minimizer::loop() {
+std::optional<Minimizer::Stop> Minimizer::loop(const Budget& slice) {
+  double seconds = stepper_.seconds(), equivalents = stepper_.gradient_equivalents();
+  auto spent = [&] {
+    if (slice.unit == Budget::Unit::seconds) return stepper_.seconds() - seconds >= slice.amount;
+    if (slice.unit == Budget::Unit::gradient_equivalents)
+      return stepper_.gradient_equivalents() - equivalents >= slice.amount;
+    return false;
+  };
   if (!evaluated_) evaluate();
-  if (auto stop = target_reached()) return *stop;
-  while (true) {
-    if (auto stop = stop_before_step()) return *stop;
+  if (auto stop = target_reached()) return stop;
+  do {
+    if (auto stop = stop_before_step()) return stop;
     auto record = stepper_.step();
     if (record.interrupted) continue;
     for (const auto& observer : options_.observers) observer->on_step(record, *this);
-    if (auto stop = stop_after_step()) return *stop;
+    if (auto stop = stop_after_step()) return stop;
     if (!evaluation_due()) continue;
     evaluate();
-    if (auto stop = target_reached()) return *stop;
-  }
+    if (auto stop = target_reached()) return stop;
+  } while (!spent());
+  return std::nullopt;
 }
 
 Summary Minimizer::run() {
-  for (const auto& observer : options_.observers) observer->on_start(*this);
-  Stop stop = loop();
-  if (stop.reason == StopReason::numerical_failure) stepper_.restore_last_good();
-  if (last_.step != stepper_.steps() || stop.reason == StopReason::numerical_failure) evaluate();
-  auto summary = summarize(stop);
+  return *advance({});
+}
+
+std::optional<Summary> Minimizer::advance(const Budget& slice) {
+  if (!std::exchange(started_, true))
+    for (const auto& observer : options_.observers) observer->on_start(*this);
+  auto stop = loop(slice);
+  if (!stop) return std::nullopt;
+  started_ = false;
+  if (stop->reason == StopReason::numerical_failure) stepper_.restore_last_good();
+  if (last_.step != stepper_.steps() || stop->reason == StopReason::numerical_failure) evaluate();
+  auto summary = summarize(*stop);
   stepper_.release();
   for (const auto& observer : options_.observers) observer->on_end(summary, *this);
   return summary;

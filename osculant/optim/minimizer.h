@@ -99,6 +99,11 @@ class Minimizer {
 
   Summary run();
 
+  // A slice of the run: steps until they have spent that much since the call, at least one; Budget{}: no
+  // limit. The summary once the run has ended, nothing until then. Slices, whatever their sizes, give the
+  // bits of run().
+  std::optional<Summary> advance(const Budget& slice);
+
   const Stepper& stepper() const { return stepper_; }
   const MinimizeOptions& options() const { return options_; }
   bool evaluation_due() const;  // after the step just made
@@ -118,7 +123,7 @@ class Minimizer {
   std::optional<Stop> target_reached() const;
   void evaluate();
   double training_loss();
-  Stop loop();
+  std::optional<Stop> loop(const Budget& slice);
   Summary summarize(const Stop& stop);
 
   MinimizeOptions options_;
@@ -126,6 +131,7 @@ class Minimizer {
   std::optional<Target> target_;
   Evaluation last_;
   bool evaluated_ = false;
+  bool started_ = false;  // and not ended
   double initial_loss_ = unknown_number;
   double evaluation_seconds_ = 0;
 };

@@ -261,6 +261,43 @@ TEST(Minimizer, resumes_where_it_was_saved) {
   }
 }
 
+// Two runs that take turns: each goes through the bits it goes through alone.
+TEST(Minimizer, advances_in_slices) {
+  auto methods = {methods::adam(), methods::hessian_free()};
+  std::vector<Objective> objectives;
+  std::vector<std::unique_ptr<Minimizer>> turns;
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  MinimizeOptions options{.budget = gradient_equivalents(40), .seed = 3, .batch_size = 16};
+  for (const auto& method : methods) {
+    recorders.push_back(std::make_shared<Recorder>());
+    options.observers = {recorders.back()};
+    objectives.push_back(testing::small_mlp());
+    turns.push_back(std::make_unique<Minimizer>(objectives.back(), method, options));
+  }
+  options.observers = {};
+  EXPECT_EQ(turns[0]->advance(gradient_equivalents(2)), std::nullopt);
+  EXPECT_DOUBLE_EQ(turns[0]->stepper().gradient_equivalents(), 2);
+  EXPECT_EQ(turns[1]->advance(gradient_equivalents(1e-9)), std::nullopt);
+  EXPECT_EQ(turns[1]->stepper().steps(), 1);
+  std::vector<std::optional<Summary>> summaries(2);
+  while (!summaries[0] || !summaries[1])
+    for (size_t i = 0; i < 2; ++i)
+      if (!summaries[i]) summaries[i] = turns[i]->advance(gradient_equivalents(7));
+  size_t i = 0;
+  for (const auto& method : methods) {
+    auto alone = testing::small_mlp();
+    auto whole = minimize(alone, method, options);
+    EXPECT_TRUE(alone.layout().theta().equal(objectives[i].layout().theta())) << method.name();
+    EXPECT_EQ(summaries[i]->steps, whole.steps);
+    EXPECT_EQ(summaries[i]->final_loss, whole.final_loss);
+    EXPECT_EQ(summaries[i]->reason, StopReason::budget);
+    EXPECT_EQ(recorders[i]->log.find('s'), 0u);
+    EXPECT_EQ(recorders[i]->log.rfind('s'), 0u);
+    EXPECT_EQ(recorders[i]->log.find('|'), recorders[i]->log.size() - 1);
+    ++i;
+  }
+}
+
 TEST(Summary, reports_what_happened) {
   auto summary = minimize(testing::small_mlp(), methods::adam(), {.steps = 7, .target = "loss<=1e-9"});
   EXPECT_THAT(summary.brief_report(), HasSubstr("adam: loss "));
