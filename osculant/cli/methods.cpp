@@ -19,9 +19,11 @@ std::string table_text() {
 }
 
 std::string method_text(const MethodInfo& method) {
-  std::string out =
-      fmt::format("{}: {}\n  {}\n  memory   {}\n  a step   {} ge\n\nOptions (train.options.NAME):\n",
-                  method.name, method.summary, method.citation, method.memory.text, method.cost.text);
+  std::string out = fmt::format(
+      "{}: {}\n  step     {}\n  source   {}\n  memory   {}\n  cost     {} ge a step\n  tuned    {}\n\n"
+      "Options (train.options.NAME):\n",
+      method.name, method.summary, method.formula, method.citation, method.memory.text, method.cost.text,
+      method.tuned.empty() ? "nothing" : method.tuned);
   TextTable table({"option", "default", "must be", "what it does"});
   for (const auto& option : method.options)
     table.add({option.name, option.default_value, option.constraint, option.doc});
@@ -35,8 +37,10 @@ nlohmann::ordered_json record_of(const MethodInfo& method) {
                        {"default", option.default_value},
                        {"constraint", option.constraint},
                        {"words", option.doc}});
-  return {{"name", method.name},          {"summary", method.summary}, {"citation", method.citation},
-          {"memory", method.memory.text}, {"cost", method.cost.text},  {"options", options}};
+  return {{"name", method.name},          {"summary", method.summary},
+          {"formula", method.formula},    {"citation", method.citation},
+          {"memory", method.memory.text}, {"cost", method.cost.text},
+          {"tuned", method.tuned},        {"options", options}};
 }
 
 int list(const std::string& name, bool json) {

@@ -14,10 +14,18 @@ namespace osculant {
 
 namespace {
 
+// What most decides whether a method does well: its learning rate, else the damping it starts with.
+std::string tuned_option(const std::vector<OptionInfo>& options) {
+  for (const char* name : {"learning_rate", "damping"})
+    for (const auto& option : options)
+      if (option.name == name) return name;
+  return "";
+}
+
 // A row's options and factory, from the one function that tells the struct.
 template <class Options>
-MethodInfo row(std::string name, std::string summary, std::string citation, Method (*make)(const Options&),
-               Formula memory, Formula cost) {
+MethodInfo row(std::string name, std::string summary, std::string formula, std::string citation,
+               Method (*make)(const Options&), Formula memory, Formula cost) {
   Options defaults;
   OptionLister lister;
   visit(lister, defaults);
@@ -28,9 +36,9 @@ MethodInfo row(std::string name, std::string summary, std::string citation, Meth
     reader.require_all_read();
     return make(options);
   };
-  return {std::move(name), std::move(summary), std::move(citation),
-          lister.options,  std::move(memory),  std::move(cost),
-          from_map};
+  return {std::move(name),     std::move(summary), std::move(formula),
+          std::move(citation), lister.options,     tuned_option(lister.options),
+          std::move(memory),   std::move(cost),    from_map};
 }
 
 // `count` vectors of n numbers.
@@ -64,25 +72,35 @@ std::vector<MethodInfo> make_table() {
   double hessian_free_cost =
       Price::gradient + Price::output_graph + Price::gauss_newton_product * typical_cg + 3 * Price::forward;
   return {
-      row("sgd", "gradient descent, torch's", "Robbins & Monro 1951", methods::sgd, vectors(1, "n numbers"),
+      row("sgd", "gradient descent, torch's", "theta <- theta - eta (g + w theta)", "Robbins & Monro 1951",
+          methods::sgd, vectors(1, "n numbers"), equivalents(Price::gradient, "b/N")),
+      row("momentum", "gradient descent with momentum, torch's",
+          "v <- mu v + g + w theta, theta <- theta - eta v; nesterov: mu v + g + w theta in place of v",
+          "Polyak 1964; Sutskever et al. 2013", methods::momentum, vectors(2, "2 n numbers"),
           equivalents(Price::gradient, "b/N")),
-      row("momentum", "gradient descent with momentum, torch's", "Polyak 1964; Sutskever et al. 2013",
-          methods::momentum, vectors(2, "2 n numbers"), equivalents(Price::gradient, "b/N")),
-      row("adam", "Adam, torch's", "Kingma & Ba 2015", methods::adam, vectors(3, "3 n numbers"),
-          equivalents(Price::gradient, "b/N")),
-      row("adamw", "Adam with decoupled weight decay, torch's", "Loshchilov & Hutter 2019", methods::adamw,
+      row("adam", "Adam, torch's",
+          "m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, "
+          "theta <- theta - eta (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)",
+          "Kingma & Ba 2015", methods::adam, vectors(3, "3 n numbers"), equivalents(Price::gradient, "b/N")),
+      row("adamw", "Adam with decoupled weight decay, torch's",
+          "theta <- (1 - eta w) theta, then Adam's step", "Loshchilov & Hutter 2019", methods::adamw,
           vectors(3, "3 n numbers"), equivalents(Price::gradient, "b/N")),
-      row("rmsprop", "RMSprop, torch's", "Tieleman & Hinton 2012", methods::rmsprop,
-          vectors(2, "2 n numbers"), equivalents(Price::gradient, "b/N")),
+      row("rmsprop", "RMSprop, torch's", "v <- a v + (1 - a) g^2, theta <- theta - eta g / (sqrt(v) + eps)",
+          "Tieleman & Hinton 2012", methods::rmsprop, vectors(2, "2 n numbers"),
+          equivalents(Price::gradient, "b/N")),
       row("lbfgs", "limited-memory BFGS with strong Wolfe line search; for full batches",
+          "theta <- theta - a H g, H the BFGS inverse of the last pairs (step, change of g), a by strong "
+          "Wolfe",
           "Nocedal 1980; Liu & Nocedal 1989; More & Thuente 1994", methods::lbfgs,
           vectors(23, "(2 memory + 3) n numbers; at memory = 10"),
           equivalents(1.2 * Price::gradient, "e b/N, e evaluations a line search; at e = 1.2, typical")),
-      row("hessian_free", "Gauss-Newton steps by conjugate gradients; for large batches", "Martens 2010",
+      row("hessian_free", "Gauss-Newton steps by conjugate gradients; for large batches",
+          "theta <- theta + a p, (G + lambda I) p = -g by CG, lambda by the gain ratio", "Martens 2010",
           methods::hessian_free, vectors(22, "(7 + iterates kept) n numbers; at 15 iterates"),
           equivalents(hessian_free_cost,
                       "(2.1 + 1.2 i + t/3) b/N, i CG iterations, t trials; at i = 50, t = 3")),
-      row("inverse_correction", "theta <- theta - eta (H^-1 + eps I) g for a singular Hessian",
+      row("inverse_correction", "the corrected inverse of a singular Hessian",
+          "theta <- theta - eta (H^-1 + eps I) g, H^-1 on the eigenvectors with abs(l) > tau alone",
           "the corrected inverse; Dauphin et al. 2014 for absolute values", methods::inverse_correction,
           {"n <= 500: n^2 (8 * 3 + bytes); else (k + 15 k) n numbers, k = 20", inverse_correction_memory},
           {"n <= 500: (1.1 + 1.5 n) b/N; else (1 + 0.75 k) b/N, k = 20", inverse_correction_cost}),

@@ -8,9 +8,9 @@
 #include "osculant/optim/directions/hessian_free.h"
 #include "osculant/optim/directions/inverse_correction.h"
 #include "osculant/optim/directions/lbfgs.h"
+#include "osculant/optim/directions/torch_optimizer.h"
 #include "osculant/optim/method.h"
 #include "osculant/optim/options.h"
-#include "osculant/optim/directions/torch_optimizer.h"
 
 namespace osculant {
 
@@ -49,10 +49,12 @@ struct Formula {
 struct MethodInfo {
   std::string name;
   std::string summary;  // one line
+  std::string formula;  // a step: g the gradient, eta the learning rate, w the weight decay
   std::string citation;
   std::vector<OptionInfo> options;
-  Formula memory;  // bytes beside theta, its copy and one gradient, without the graphs of a batch
-  Formula cost;    // gradient equivalents a step
+  std::string tuned;  // the option that a comparison tunes, by factors of its default; empty: none
+  Formula memory;     // bytes beside theta, its copy and one gradient, without the graphs of a batch
+  Formula cost;       // gradient equivalents a step
   std::function<Method(const OptionMap&)> make;  // throws Error(usage) for an option unknown or out of range
 };
 
