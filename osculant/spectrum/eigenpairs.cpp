@@ -162,6 +162,7 @@ class Eigensolver {
     int64_t reserve = options_.verify ? wanted_ + 1 : 0;
     next_look_ = wanted_;
     while (may_go_on(outcome, reserve, false)) {
+      if (lanczos.full()) restart(lanczos);
       if (!lanczos.extend()) return Outcome::non_finite;
       if (!due(lanczos)) continue;
       look(lanczos);
@@ -170,7 +171,6 @@ class Eigensolver {
       converged_ = std::count_if(index.begin(), index.end(), [&](int64_t i) { return has_converged(i); });
       bool enough = ritz_.size() >= wanted_ || lanczos.exhausted();
       if (enough && converged_ == static_cast<int64_t>(index.size())) return Outcome::converged;
-      if (lanczos.full()) restart(lanczos);
     }
     return outcome;
   }
@@ -374,6 +374,7 @@ class Eigensolver {
     Outcome outcome = Outcome::converged;
     std::vector<int64_t> missed;
     while (may_go_on(outcome, wanted_, true)) {
+      if (lanczos.full()) restart(lanczos);
       if (!lanczos.extend()) {
         outcome = Outcome::non_finite;
         break;
@@ -391,7 +392,6 @@ class Eigensolver {
       } else if (std::all_of(missed.begin(), missed.end(), [&](int64_t i) { return has_converged(i); })) {
         return include(lanczos, missed);
       }
-      if (lanczos.full()) restart(lanczos);
     }
     abandon_search(lanczos, missed, outcome);
     return false;
