@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include "osculant/base/error.h"
+#include "osculant/base/random.h"
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -65,6 +66,25 @@ TEST(VectorSpace, InnerProductsOfFloatVectorsAreAccumulatedInDouble) {
   auto X = at::rand({3, n}).t(), Y = at::rand({2, n}).t();
   auto gram = X.to(at::kDouble).t().mm(Y.to(at::kDouble));
   EXPECT_LT((space.gram(X, Y) - gram).abs().max().item<double>(), 2e-7 * gram.max().item<double>());
+}
+
+TEST(VectorSpace, SubtractsAndMultipliesInOnePassAsInTwo) {
+  int64_t n = 100003;  // not a multiple of what the pass takes at once
+  for (auto dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    RandomStream random(1, "vectors");
+    Tensor x = random.normal({n}, dtype), y = random.normal({n}, dtype), v = random.normal({n}, dtype);
+    VectorSpace space(n, x.options());
+    double tolerance = 30.0 * n * space.epsilon();  // the sums are about n
+    Tensor w = at::empty_like(x), difference = at::sub(x, y, 0.3);
+    double product = space.subtract_and_dot(w, x, 0.3, y, v);
+    EXPECT_LE((w - difference).abs().max().item<double>(), 10 * space.epsilon());
+    EXPECT_NEAR(product, at::dot(v.to(at::kDouble), w.to(at::kDouble)).item<double>(), tolerance);
+
+    Tensor in_place = x.clone();
+    double square = space.subtract_and_dot(in_place, in_place, 0.3, y, in_place);
+    EXPECT_TRUE(at::equal(in_place, w));
+    EXPECT_NEAR(square, w.to(at::kDouble).square().sum().item<double>(), tolerance);
+  }
 }
 
 }  // namespace

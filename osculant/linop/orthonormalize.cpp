@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -55,6 +56,16 @@ Orthonormal householder_qr(const VectorSpace& space, const Tensor& X) {
 
 Tensor combine_columns(const Tensor& X, const Tensor& S) {
   return at::mm(S.to(X.options()).t(), X.t()).t();
+}
+
+Tensor combine_columns_in_place(const Tensor& X, const Tensor& S) {
+  constexpr int64_t kStripe = 8192;
+  Tensor St = S.to(X.options()).t().contiguous(), old = X.t(), out = old.narrow(0, 0, S.size(1));
+  for (int64_t begin = 0, n = X.size(0); begin < n; begin += kStripe) {
+    int64_t width = std::min(kStripe, n - begin);
+    out.narrow(1, begin, width).copy_(at::mm(St, old.narrow(1, begin, width)));
+  }
+  return out.t();
 }
 
 Orthonormal orthonormalize(const VectorSpace& space, const Tensor& X) {

@@ -23,4 +23,7 @@ Orthonormal orthonormalize(const VectorSpace& space, const Tensor& X);
 // X S for a block stored by columns: S is float64 [k, m], the result [n, m] stored by columns in X's dtype.
 Tensor combine_columns(const Tensor& X, const Tensor& S);
 
+// The same in the memory of X, whose first m <= k columns it becomes, and which are returned.
+Tensor combine_columns_in_place(const Tensor& X, const Tensor& S);
+
 }  // namespace osculant

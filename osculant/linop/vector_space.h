@@ -24,6 +24,8 @@ class VectorSpace {
 
   double dot(const Tensor& x, const Tensor& y) const;  // [n], [n]
   double norm(const Tensor& x) const;
+  // w <- x - a y, and v'w of the result in the same pass over memory. w may be x; v may be w.
+  double subtract_and_dot(const Tensor& w, const Tensor& x, double a, const Tensor& y, const Tensor& v) const;
   Tensor gram(const Tensor& X, const Tensor& Y) const;  // X'Y: [n, k], [n, m] -> float64 [k, m] on the CPU
 
   Tensor zeros(int64_t columns) const;  // [n, columns], each column contiguous

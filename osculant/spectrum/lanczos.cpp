@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "osculant/linop/orthonormalize.h"
+
 namespace osculant {
 
 Lanczos::Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream& random)
@@ -55,9 +57,8 @@ double Lanczos::orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* r
 
 bool Lanczos::extend() {
   int64_t j = size_;
-  recur(j, A_.apply(basis_[j]));
   Tensor w = basis_[j + 1];
-  double norm = space_.norm(w);
+  double norm = recur(j, A_.apply(basis_[j]));
   if (!std::isfinite(norm) || !std::isfinite(alpha_[j])) {
     alpha_.resize(j);
     return false;
@@ -82,21 +83,25 @@ bool Lanczos::extend() {
   return true;
 }
 
-// w = A v_j - (the coupling to the vectors before) - alpha_j v_j, with alpha_j = v_j'w (Paige 1972).
-void Lanczos::recur(int64_t j, const Tensor& product) {
+// w = A v_j - (the coupling to the vectors before) - alpha_j v_j, with alpha_j = v_j'w (Paige 1972). Returns
+// its norm.
+double Lanczos::recur(int64_t j, const Tensor& product) {
   Tensor w = basis_[j + 1], v = basis_[j];
+  alpha_.resize(j + 1);
   if (j == kept_ && kept_ > 0) {
     Tensor arrow = at::tensor(arrow_, at::kDouble).to(space_.options());
     at::addmv_out(w, product, rows(0, kept_).t(), arrow, /*beta=*/1, /*alpha=*/-1);
+    alpha_[j] = space_.dot(v, w);
   } else if (j > 0) {
-    at::sub_out(w, product, basis_[j - 1], beta_[j - 1]);
+    alpha_[j] = space_.subtract_and_dot(w, product, beta_[j - 1], basis_[j - 1], v);
   } else {
     w.copy_(product);
+    alpha_[j] = space_.dot(v, w);
   }
-  alpha_.resize(j + 1);
-  alpha_[j] = space_.dot(v, w);
-  w.sub_(v, alpha_[j]);
-  if (deflated_.defined()) subtract_projection(deflated_, w);
+  double square = space_.subtract_and_dot(w, w, alpha_[j], v, w);
+  if (!deflated_.defined()) return std::sqrt(square);
+  subtract_projection(deflated_, w);
+  return space_.norm(w);
 }
 
 // The omega recurrence (Simon 1984, eq. 5): with A V = V T + beta v e' on both sides,
@@ -181,22 +186,12 @@ Tensor Lanczos::combine(const Tensor& S) const {
   return at::mm(S.to(space_.options()).t(), rows(0, size_)).t();
 }
 
-// The first rows become S' times the first S.size(0), in place, a stripe of columns at a time.
-void Lanczos::transform_rows(const Tensor& S) {
-  constexpr int64_t kStripe = 8192;
-  Tensor St = S.to(space_.options()).t().contiguous(), old = rows(0, S.size(0)), out = rows(0, S.size(1));
-  for (int64_t begin = 0, n = space_.local_size(); begin < n; begin += kStripe) {
-    int64_t width = std::min(kStripe, n - begin);
-    out.narrow(1, begin, width).copy_(at::mm(St, old.narrow(1, begin, width)));
-  }
-}
-
 // The Ritz vectors inherit the basis's loss of orthogonality; one Cholesky mends it before it adds up.
 void Lanczos::orthonormalise_kept() {
   Tensor V = rows(0, kept_).t();
   Tensor gram = space_.gram(V, V);
   auto [L, info] = at::linalg_cholesky_ex((gram + gram.t()) / 2);
-  if (info.item<int>() == 0) transform_rows(at::linalg_inv(L).t());
+  if (info.item<int>() == 0) combine_columns_in_place(V, at::linalg_inv(L).t());
 }
 
 // With C the coefficients that reorthogonalisation removed, A V = V (T + C) + beta v e', so V S obeys its new
@@ -213,7 +208,7 @@ void Lanczos::restart(const Tensor& S, const Tensor& values) {
   Tensor last = S[size_ - 1] * next_norm_;
   defect_ += defect_outside(S);
   removed_.clear();
-  transform_rows(S);
+  combine_columns_in_place(basis(), S);
   basis_[S.size(1)].copy_(basis_[size_]);
   size_ = kept_ = S.size(1);
   orthonormalise_kept();

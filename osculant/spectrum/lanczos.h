@@ -59,13 +59,12 @@ class Lanczos {
  private:
   Tensor rows(int64_t begin, int64_t count) const { return basis_.narrow(0, begin, count); }
   bool draw(int64_t row);
-  void recur(int64_t j, const Tensor& product);
+  double recur(int64_t j, const Tensor& product);
   void estimate_orthogonality(int64_t j, double norm);
   double keep_orthogonal(int64_t j, double norm);
   double orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* removed = nullptr);
   Tensor subtract_projection(const Tensor& rows, const Tensor& w);
   double defect_outside(const Tensor& S) const;
-  void transform_rows(const Tensor& S);
   void orthonormalise_kept();
 
   const LinearOperator& A_;

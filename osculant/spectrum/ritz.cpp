@@ -62,7 +62,7 @@ PairBlock pairs_of_recurrence(const VectorSpace& space, const Lanczos& lanczos, 
   // A Y = Y Theta + v beta e'S, so for Q = Y W: R = v beta e'S W + Q (W^-1 Theta W - Theta).
   Tensor last = (S[ritz.size() - 1] * lanczos.next_norm()).unsqueeze(0).mm(W);
   Tensor turned = (root * theta).mm(W) - at::diag(theta);
-  return {combine_columns(Y, W), {}, theta, last.t().mm(last) + turned.t().mm(turned)};
+  return {combine_columns_in_place(Y, W), {}, theta, last.t().mm(last) + turned.t().mm(turned)};
 }
 
 PairBlock rayleigh_ritz(const VectorSpace& space, const Tensor& Z, const Tensor& AZ, EigenTarget target,
