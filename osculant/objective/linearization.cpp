@@ -247,10 +247,13 @@ Tensor Linearization::hessian_product(const Tensor& V) {
 
 Tensor Linearization::gauss_newton_product(const Tensor& V) {
   require(needs_.gauss_newton, "a Gauss-Newton product", "gauss_newton");
-  return product(V, "gauss_newton_product", false,
-                 [&](const BatchGraph& graph, const State::Slot& slot, Tensor& flat, const auto& v) {
-                   graph.add_gauss_newton_product(flat, v, state_->scale_of(slot));
-                 });
+  Tensor Y = product(V, "gauss_newton_product", false,
+                     [&](const BatchGraph& graph, const State::Slot& slot, Tensor& flat, const auto& v) {
+                       graph.add_gauss_newton_product(flat, v, state_->scale_of(slot));
+                     });
+  for (const auto& regularizer : objective_.regularizers())
+    if (Tensor RV = regularizer->gauss_newton_product(objective_.layout(), V); RV.defined()) Y = Y + RV;
+  return Y;
 }
 
 Tensor Linearization::jacobian_product(const Tensor& v) {

@@ -49,8 +49,9 @@ class Linearization {
   double value();
   const Tensor& gradient();  // [n]
 
-  // V [n] or [n, k]; returns the same shape. H is that of the whole objective, regularisers included;
-  // G of its data terms.
+  // V [n] or [n, k]; returns the same shape. H is that of the whole objective, regularisers included; G of
+  // its data terms and of those regularisers that have one (Regularizer::gauss_newton_product: weight decay
+  // does).
   Tensor hessian_product(const Tensor& V);
   Tensor gauss_newton_product(const Tensor& V);
 

@@ -119,6 +119,12 @@ Objective Objective::on(const Batch& batch) const {
   return on({BatchSource(std::make_shared<BatchInMemory>(batch), batch.size())});
 }
 
+Objective Objective::plus(std::shared_ptr<const Regularizer> regularizer) const {
+  auto state = std::make_shared<State>(*state_);
+  state->regularizers.push_back(std::move(regularizer));
+  return Objective(std::move(state));
+}
+
 Batch Objective::batch(size_t term, int64_t i) const {
   return state_->terms[term].data.batch(i).to(layout().device(), layout().dtype());
 }

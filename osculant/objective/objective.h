@@ -55,6 +55,9 @@ class Objective {
   Objective on(std::vector<BatchSource> data) const;
   Objective on(const Batch& batch) const;  // a single term, the batch in memory
 
+  // The same objective plus R. Shares terms, ledger and memory budget with this one.
+  Objective plus(std::shared_ptr<const Regularizer> regularizer) const;
+
   double value() const;                                  // over all data; forward passes only
   std::pair<double, Tensor> value_and_gradient() const;  // gradient [n]; batch by batch, no graph kept
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "osculant/base/random.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/optim/damping.h"
+#include "osculant/optim/samples.h"
 #include "osculant/optim/step.h"
 
 namespace osculant {
@@ -11,9 +11,10 @@ class Archive;
 
 // The point a step starts from.
 struct StepContext {
-  Linearization& gradient;   // the objective on the step's batch; its gradient is finite
-  Linearization& curvature;  // where curvature is taken: the same batch, and often the same object
-  int64_t step = 0;          // 1 for the first
+  Linearization& linearization;  // the objective on the step's batch; its gradient is finite
+  Tensor gradient;               // [n], the one to follow: the batch's, clipped where the run says so
+  const Samples& samples;        // other examples, for those who want them
+  int64_t step = 0;              // 1 for the first
   RandomStream& random;
 };
 
@@ -29,6 +30,13 @@ class Direction {
   virtual Step propose(const StepContext& context, const Damping& damping) = 0;
   virtual void accepted(const StepOutcome& outcome) {}
   virtual void rejected(const StepOutcome& outcome) {}
+
+  // After prepare: the step [n] for another gradient at the same point and curvature, without what is carried
+  // over from earlier steps, and leaving no trace. Undefined where a method has no such thing. By it the
+  // damping controller compares what two halves of a batch would do.
+  virtual Tensor step_for(const StepContext& context, const Tensor& gradient, const Damping& damping) {
+    return {};
+  }
 
   // Everything that the next step depends on.
   virtual void save(Archive& archive) const {}

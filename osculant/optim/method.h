@@ -21,11 +21,11 @@ struct MethodParts {
 // A training method with its options: a recipe for the parts. A value; each Stepper makes its own parts.
 class Method {
  public:
-  using Factory = std::function<MethodParts(const ParameterLayout&)>;
+  using Factory = std::function<MethodParts(const Objective&)>;
   Method(std::string name, Factory make) : name_(std::move(name)), make_(std::move(make)) {}
 
   const std::string& name() const { return name_; }
-  MethodParts make(const ParameterLayout& layout) const { return make_(layout); }
+  MethodParts make(const Objective& objective) const { return make_(objective); }
 
  private:
   std::string name_;

@@ -117,7 +117,7 @@ template <class Options>
 Method torch_method(const char* name, const Options& options,
                     std::unique_ptr<Direction> (*make)(const Options&)) {
   options.check();
-  return Method(name, [options, make](const ParameterLayout&) {
+  return Method(name, [options, make](const Objective&) {
     return MethodParts{make(options), fixed_rate(), std::nullopt};
   });
 }
@@ -142,7 +142,7 @@ Method rmsprop(const RmspropOptions& options) {
 
 Method lbfgs(const LbfgsOptions& options) {
   options.check();
-  return Method("lbfgs", [options](const ParameterLayout&) {
+  return Method("lbfgs", [options](const Objective&) {
     StrongWolfeOptions search{.decrease = options.decrease,
                               .curvature = options.curvature,
                               .max_evaluations = options.max_evaluations};
@@ -153,19 +153,19 @@ Method lbfgs(const LbfgsOptions& options) {
 
 Method hessian_free(const HessianFreeOptions& options) {
   options.check();
-  return Method("hessian_free", [options](const ParameterLayout&) {
+  return Method("hessian_free", [options](const Objective&) {
     return MethodParts{hessian_free_direction(options), options.backtrack ? backtracking() : gain_ratio(),
-                       Damping({.initial = options.damping, .minimum = options.minimum_damping})};
+                       Damping(options.damping)};
   });
 }
 
 Method inverse_correction(const InverseCorrectionOptions& options) {
   options.check();
-  return Method("inverse_correction", [options](const ParameterLayout& layout) {
+  return Method("inverse_correction", [options](const Objective& objective) {
     auto rule = options.line_search
                     ? backtracking({.initial = options.learning_rate, .decrease = 1e-4, .factor = 0.5})
                     : fixed_rate(options.learning_rate);
-    return MethodParts{inverse_correction_direction(options, layout.size()), std::move(rule), std::nullopt};
+    return MethodParts{inverse_correction_direction(options, objective.parameters()), std::move(rule), std::nullopt};
   });
 }
 

@@ -75,7 +75,13 @@ std::string to_string(StopReason reason) {
 
 Minimizer::Minimizer(Objective objective, const Method& method, MinimizeOptions options)
     : options_((options.check(), std::move(options))),
-      stepper_(std::move(objective), method, {.batch_size = options_.batch_size, .seed = options_.seed}) {
+      stepper_(std::move(objective), method,
+               {.batch_size = options_.batch_size,
+                .seed = options_.seed,
+                .schedule = options_.schedule,
+                .learning_rates = options_.learning_rates,
+                .clip_gradient_norm = options_.clip_gradient_norm,
+                .averaging = options_.averaging}) {
   if (!options_.target.empty()) target_ = Target::parse(options_.target);
 }
 
@@ -127,14 +133,37 @@ bool Minimizer::evaluation_due() const {
   return stepper_.takes_full_batch() || stepper_.epochs() == std::floor(stepper_.epochs());
 }
 
+namespace {
+
+// theta at the average of the iterates, where there is one, for as long as it lives.
+class AtAverage {
+ public:
+  explicit AtAverage(const Stepper& stepper) : layout_(stepper.objective().layout()) {
+    if (!stepper.average().defined()) return;
+    here_ = layout_.snapshot();
+    layout_.assign(stepper.average());
+  }
+  ~AtAverage() {
+    if (here_) layout_.restore(*here_);
+  }
+  AtAverage(const AtAverage&) = delete;
+  AtAverage& operator=(const AtAverage&) = delete;
+
+ private:
+  ParameterLayout& layout_;
+  std::optional<ParameterSnapshot> here_;
+};
+
+}  // namespace
+
 double Minimizer::training_loss() {
   const auto& objective = stepper_.objective();
-  if (!objective.has_outputs()) return stepper_.inspect().value;
+  if (!objective.has_outputs()) return averages() ? objective.value() : stepper_.inspect().value;
   return Objective(objective.terms()).value();  // with a ledger of its own: an evaluation costs no budget
 }
 
 void Minimizer::evaluate() {
-  auto loss = stepper_.known_loss();
+  auto loss = averages() ? std::nullopt : stepper_.known_loss();
   Stopwatch watch;
   last_ = {.step = stepper_.steps(),
            .epochs = stepper_.epochs(),
@@ -142,6 +171,7 @@ void Minimizer::evaluate() {
            .gradient_equivalents = stepper_.gradient_equivalents()};
   {
     ForwardState::EvaluationMode mode(stepper_.objective());
+    AtAverage point(stepper_);
     last_.loss = loss ? *loss : training_loss();
     last_.metrics = {{"loss", last_.loss}};
     if (options_.metrics)
@@ -192,6 +222,7 @@ std::optional<Summary> Minimizer::advance(const Budget& slice) {
   auto summary = summarize(*stop);
   stepper_.release();
   for (const auto& observer : options_.observers) observer->on_end(summary, *this);
+  if (averages()) stepper_.objective().layout().assign(stepper_.average());
   return summary;
 }
 

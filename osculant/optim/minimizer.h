@@ -51,7 +51,11 @@ struct MinimizeOptions {
   std::string target = {};   // "loss<=1e-4", "test.accuracy>=0.88"; empty: none
   double gradient_norm = 0;  // of the step's batch; 0: no limit
   uint64_t seed = 0;
-  int64_t batch_size = 0;        // 0: the data source's; full_batch
+  int64_t batch_size = 0;  // 0: the data source's; full_batch
+  Schedule schedule = {};  // these four as in StepperOptions
+  std::vector<ParameterRule> learning_rates = {};
+  double clip_gradient_norm = 0;
+  double averaging = 0;          // evaluations, and theta after the run, are those of the average
   int64_t evaluate_every = 0;    // steps; 0: every step on the full batch, every epoch otherwise
   int64_t max_failures = 10;     // steps in a row that were not finite
   int64_t max_rejections = 100;  // steps in a row that were refused, for these or other reasons
@@ -122,6 +126,7 @@ class Minimizer {
   std::optional<Stop> stop_after_step() const;
   std::optional<Stop> target_reached() const;
   void evaluate();
+  bool averages() const { return stepper_.average().defined(); }
   double training_loss();
   std::optional<Stop> loop(const Budget& slice);
   Summary summarize(const Stop& stop);

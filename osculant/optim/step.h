@@ -52,9 +52,9 @@ struct StepRecord {
   bool accepted = false;
   bool interrupted = false;  // the step was given up because somebody asked to stop: as if it had not begun
   bool finite = true;        // false when a value, gradient or step was not a finite number
-  double loss_before = unknown_number;  // of the step's batch, regularisers included
-  double loss_after = unknown_number;   // the same at the new point, where the method evaluates it
-  double gradient_norm = unknown_number;
+  double loss_before = unknown_number;    // of the step's batch, regularisers included
+  double loss_after = unknown_number;     // the same at the new point, where the method evaluates it
+  double gradient_norm = unknown_number;  // before clipping
   double step_norm = unknown_number;
   double rho = unknown_number;      // gain ratio: actual / predicted change
   double damping = unknown_number;  // lambda with which the step was made

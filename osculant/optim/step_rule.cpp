@@ -93,6 +93,7 @@ class FixedRate : public StepRule {
  public:
   explicit FixedRate(double rate) : rate_(rate) {}
   StepOutcome decide(Trials&, const Step& step) override { return taken(scaled(step.displacement, rate_)); }
+  bool takes_all() const override { return true; }
 
  private:
   double rate_;

@@ -51,6 +51,8 @@ class StepRule {
  public:
   virtual ~StepRule() = default;
   virtual StepOutcome decide(Trials& trials, const Step& step) = 0;
+  // Whether steps are taken as they are proposed, so that their length is the user's to scale.
+  virtual bool takes_all() const { return false; }
 };
 
 // theta + rate * p, whatever comes of it.

@@ -47,6 +47,11 @@ std::vector<DataOrder> make_orders(const Objective& objective, const StepperOpti
 
 void StepperOptions::check() const {
   require_at_least("batch_size", static_cast<double>(batch_size), 0);
+  schedule.check();
+  for (const auto& rule : learning_rates)
+    require_non_negative("learning_rate of \"" + rule.match + "\"", rule.value);
+  require_non_negative("clip_gradient_norm", clip_gradient_norm);
+  require_between("averaging", averaging, 0, 1);
 }
 
 // The next step's batch, linearised at theta, and what that cost: charged to the step that uses it.
@@ -62,11 +67,21 @@ struct Stepper::Pending {
 
 Stepper::Stepper(Objective objective, const Method& method, const StepperOptions& options)
     : objective_(std::move(objective)),
+      options_((options.check(), options)),
       method_name_(method.name()),
-      parts_(method.make(objective_.layout())),
+      parts_(method.make(objective_)),
       random_(options.seed, "method"),
       forward_(objective_),
-      orders_((options.check(), make_orders(objective_, options))) {}
+      orders_(make_orders(objective_, options)) {
+  bool scales = !options_.schedule.is_constant() || !options_.learning_rates.empty();
+  if (scales && !parts_.rule->takes_all())
+    fail_usage(fmt::format(
+        "{} of method {}: it finds the length of its steps itself",
+        options_.learning_rates.empty() ? "schedule" : "learning_rate of a parameter group", method_name_));
+  if (!options_.learning_rates.empty())
+    rates_ = per_coordinate(objective_.layout(), options_.learning_rates, 1);
+  if (options_.averaging > 0) average_ = objective_.layout().theta().clone();
+}
 
 Stepper::~Stepper() = default;
 
@@ -166,8 +181,13 @@ void Stepper::attempt(StepRecord& record) {
   forward_.restore(here->after);
   last_good_ = objective_.layout().snapshot();
   auto& linearization = *here->linearization;
-  StepContext context{linearization, linearization, record.step, random_};
+  Tensor gradient = linearization.gradient();
+  if (options_.clip_gradient_norm > 0 && record.gradient_norm > options_.clip_gradient_norm)
+    gradient = gradient * (options_.clip_gradient_norm / record.gradient_norm);
+  Samples samples(objective_, here->objective, random_);
+  StepContext context{linearization, gradient, samples, record.step, random_};
   parts_.direction->prepare(context);
+  check_noise(record, context);
   for (int64_t i = 1; i <= parts_.attempts; ++i) {
     record.attempts = i;
     auto outcome = try_once(record, context);
@@ -181,9 +201,42 @@ void Stepper::attempt(StepRecord& record) {
   forward_.restore(here->before);
 }
 
-StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
+// The direction's step, scaled where the run says so, its model that of the true gradient.
+Step Stepper::propose(const StepContext& context) {
   Damping none(DampingOptions{.initial = 0});
   Step step = parts_.direction->propose(context, parts_.damping ? *parts_.damping : none);
+  if (!step.displacement.defined()) return step;
+  double share = options_.schedule.at(context.step);
+  if (share != 1) step.displacement = step.displacement * share;
+  if (rates_.defined()) step.displacement = step.displacement * rates_;
+  if (share != 1 || rates_.defined()) step.target = Tensor();
+  const Tensor& g = context.linearization.gradient();
+  if (!context.gradient.is_same(g)) {
+    VectorSpace space(g.numel(), g.options());
+    Tensor clipped = g - context.gradient;
+    step.predicted_change += space.dot(clipped, step.displacement);
+    for (auto& iterate : step.earlier) iterate.predicted_change += space.dot(clipped, iterate.displacement);
+    step.slope = space.dot(g, step.displacement);
+  }
+  return step;
+}
+
+// g = (g_1 + g_2) / 2 over the halves of a batch: the second half's gradient is 2 g - g_1.
+void Stepper::check_noise(StepRecord& record, const StepContext& context) {
+  if (!parts_.damping || takes_full_batch() || batch_examples() < 2) return;
+  if (!parts_.damping->noise_check_due(record.step)) return;
+  Tensor first = context.samples.part(0.5, {.gradient = true})->gradient();
+  Tensor p = parts_.direction->step_for(context, first, *parts_.damping);
+  if (!p.defined()) return;
+  Tensor q =
+      parts_.direction->step_for(context, 2 * context.linearization.gradient() - first, *parts_.damping);
+  VectorSpace space(p.numel(), p.options());
+  parts_.damping->noise_checked(space.dot(p, q) / (space.norm(p) * space.norm(q)));
+  record.damping = parts_.damping->value();
+}
+
+StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
+  Step step = propose(context);
   record.solver_iterations += step.solver_iterations;
   record.solver_stop = step.solver_stop;
   if (!step.note.empty()) record.note += (record.note.empty() ? "" : "; ") + step.note;
@@ -194,7 +247,7 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
   bool finite = step.displacement.defined() && std::isfinite(norm_of(step.displacement));
   std::optional<Trials> trials;
   if (finite) {
-    trials.emplace(pending_->objective, *last_good_, pending_->point.value, context.gradient.gradient(),
+    trials.emplace(pending_->objective, *last_good_, pending_->point.value, context.linearization.gradient(),
                    forward_, pending_->before);
     outcome = parts_.rule->decide(*trials, step);
   } else {
@@ -215,6 +268,10 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
     record.step_norm = norm_of(outcome.displacement);
     apply(step, outcome, *trials);
     parts_.direction->accepted(outcome);
+    if (average_.defined()) {
+      double weight = std::max(1 - options_.averaging, 1 / static_cast<double>(record.step));
+      average_ += weight * (objective_.layout().theta() - average_);
+    }
   } else {
     parts_.direction->rejected(outcome);
   }
@@ -302,7 +359,11 @@ void Stepper::save(Archive& archive) const {
   for (size_t i = 0; i < state.buffers.size(); ++i)
     archive.put(fmt::format("buffer.{}", i), state.buffers[i]);
   archive.put("random", random_.state().clone());
-  if (parts_.damping) archive.put("damping", parts_.damping->value());
+  if (average_.defined()) archive.put("average", average_.clone());
+  if (parts_.damping) {
+    auto damping = archive.scope("damping");
+    parts_.damping->save(damping);
+  }
   for (size_t t = 0; t < orders_.size(); ++t) {
     archive.put(fmt::format("epoch.{}", t), orders_[t].epoch());
     archive.put(fmt::format("position.{}", t), orders_[t].position());
@@ -337,7 +398,8 @@ void Stepper::load(const Archive& archive) {
     state.buffers[i] = archive.tensor(fmt::format("buffer.{}", i), state.buffers[i]);
   forward_.restore(state);
   random_.set_state(archive.tensor("random"));
-  if (parts_.damping) parts_.damping->set(archive.number("damping"));
+  if (average_.defined()) average_ = archive.tensor("average", layout.theta()).clone();
+  if (parts_.damping) parts_.damping->load(archive.scope("damping"));
   for (size_t t = 0; t < orders_.size(); ++t)
     orders_[t].move_to(archive.integer(fmt::format("epoch.{}", t)),
                        archive.integer(fmt::format("position.{}", t)));

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "osculant/objective/weight_decay.h"
 #include "osculant/optim/data_order.h"
 #include "osculant/optim/method.h"
+#include "osculant/optim/schedule.h"
 
 namespace osculant {
 
@@ -18,9 +20,19 @@ class Archive;
 inline constexpr int64_t full_batch = std::numeric_limits<int64_t>::max();
 
 struct StepperOptions {
-  int64_t batch_size =
-      0;              // 0: that of the objective's data source; full_batch, or any size >= N: all examples
+  // Examples a step. 0: those of the objective's data source; full_batch, or any size >= N: all.
+  int64_t batch_size = 0;
   uint64_t seed = 0;  // of the data order and of whatever the method draws
+
+  // For methods that take their steps as they are (a fixed learning rate); refused for those whose line
+  // search or gain ratio finds the length.
+  Schedule schedule = {};
+  std::vector<ParameterRule> learning_rates =
+      {};  // the last matching glob's value times the method's own rate
+
+  double clip_gradient_norm = 0;  // directions follow g min(1, clip / norm(g)); 0: as it is
+  double averaging = 0;  // in (0, 1]: average <- average + max(1 - averaging, 1/t) (theta - average) after
+                         // step t, t = 1 for the first; at 1 the mean of all iterates. 0: none
   void check() const;
 };
 
@@ -71,6 +83,8 @@ class Stepper {
   // theta as it was when value and gradient were last finite.
   void restore_last_good();
 
+  const Tensor& average() const { return average_; }  // of the iterates, [n]; undefined without averaging
+
   // A Stepper made with the same objective, method and options goes on to the same bits after load.
   void save(Archive& archive) const;
   void load(const Archive& archive);
@@ -87,11 +101,14 @@ class Stepper {
   Pending& pending();
   void attempt(StepRecord& record);
   StepOutcome try_once(StepRecord& record, const StepContext& context);
+  Step propose(const StepContext& context);
+  void check_noise(StepRecord& record, const StepContext& context);
   bool vanishes(const StepOutcome& outcome) const;
   void apply(const Step& step, const StepOutcome& outcome, const Trials& trials);
   void finish(StepRecord& record, double seconds, double equivalents);
 
   Objective objective_;
+  StepperOptions options_;
   std::string method_name_;
   MethodParts parts_;
   RandomStream random_;
@@ -100,6 +117,8 @@ class Stepper {
   Counters counters_;
   std::shared_ptr<Pending> pending_;
   std::optional<ParameterSnapshot> last_good_;
+  Tensor rates_;                       // [n], where groups have learning rates of their own
+  Tensor average_;                     // [n]
   bool traceless_ = true;              // no forward pass has changed buffers or drawn dropout masks yet
   double loss_here_ = unknown_number;  // the training loss, at the epoch of theta below
   int64_t loss_epoch_ = -1;

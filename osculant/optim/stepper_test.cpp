@@ -213,7 +213,7 @@ class Fixed : public Direction {
   void prepare(const StepContext&) override {}
   Step propose(const StepContext& context, const Damping&) override {
     Step step;
-    step.displacement = context.gradient.gradient() * scale_;
+    step.displacement = context.gradient * scale_;
     step.predicted_change = -1;
     return step;
   }
@@ -231,7 +231,7 @@ struct Observed {
 
 Method fixed_direction(double scale, std::function<std::unique_ptr<StepRule>()> rule, Observed& observed,
                        std::optional<Damping> damping = {}, int64_t attempts = 1) {
-  return Method("fixed", [=, &observed](const ParameterLayout&) {
+  return Method("fixed", [=, &observed](const Objective&) {
     auto direction = std::make_unique<Fixed>(scale);
     observed.direction = direction.get();
     return MethodParts{std::move(direction), rule(), damping, attempts};

@@ -78,7 +78,8 @@ inline Objective small_mlp(int64_t batch_size = 48) {
 inline Step propose(Direction& direction, const Objective& objective, double damping = 0) {
   auto linearization = objective.linearize(direction.needs());
   RandomStream random(0, "test");
-  StepContext context{*linearization, *linearization, 1, random};
+  Samples samples(objective, objective, random);
+  StepContext context{*linearization, linearization->gradient(), samples, 1, random};
   direction.prepare(context);
   return direction.propose(context, Damping({.initial = damping}));
 }

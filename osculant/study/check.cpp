@@ -18,7 +18,8 @@ namespace {
 constexpr int64_t trial_examples = 256;
 
 std::string shape_text(const Tensor& tensor) {
-  return fmt::format("[{}] {}", fmt::join(tensor.sizes(), ", "), c10::getDtypeNames(tensor.scalar_type()).first);
+  return fmt::format("[{}] {}", fmt::join(tensor.sizes(), ", "),
+                     c10::getDtypeNames(tensor.scalar_type()).first);
 }
 
 Batch trial_batch(const Problem& problem) {

@@ -13,17 +13,14 @@
 namespace osculant {
 
 void HessianFreeOptions::check() const {
-  require_positive("damping", damping);
-  require_non_negative("minimum_damping", minimum_damping);
-  require_at_least("damping", damping, minimum_damping);
+  damping.check();
   require_at_least("cg_iterations", static_cast<double>(cg_iterations), 1);
   require_non_negative("cg_tolerance", cg_tolerance);
   require_between("momentum", momentum, 0, 1);
 }
 
 void visit(OptionVisitor& v, HessianFreeOptions& o) {
-  v.number("damping", o.damping, "> 0", "lambda at the start; the gain ratio moves it");
-  v.number("minimum_damping", o.minimum_damping, ">= 0", "lambda never falls below it");
+  visit(v, o.damping);
   v.integer("cg_iterations", o.cg_iterations, ">= 1", "conjugate gradient iterations a step, at most");
   v.number("cg_tolerance", o.cg_tolerance, ">= 0", "relative progress an iteration below which CG stops");
   v.number("momentum", o.momentum, "in [0, 1]", "CG starts at this times its last solution");
@@ -41,11 +38,9 @@ class HessianFree : public Direction {
   void prepare(const StepContext&) override {}
 
   Step propose(const StepContext& context, const Damping& damping) override {
-    const Tensor& g = context.gradient.gradient();
+    const Tensor& g = context.gradient;
     VectorSpace space(g.numel(), g.options());
-    auto G = function_operator(
-        space, [&](const Tensor& V) { return context.curvature.gauss_newton_product(V); }, "Gauss-Newton");
-    auto solution = conjugate_gradient(*shift(G, damping.value()), -g, cg_options());
+    auto solution = conjugate_gradient(*damped(context, damping), -g, cg_options());
 
     Step step;
     step.solver_iterations = solution.iterations;
@@ -68,6 +63,13 @@ class HessianFree : public Direction {
     return step;
   }
 
+  Tensor step_for(const StepContext& context, const Tensor& gradient, const Damping& damping) override {
+    auto options = cg_options();
+    options.initial_guess = Tensor();
+    options.keep_iterates = false;
+    return conjugate_gradient(*damped(context, damping), -gradient, options).x;
+  }
+
   void save(Archive& archive) const override {
     if (previous_.defined()) archive.put("previous", previous_);
   }
@@ -76,6 +78,13 @@ class HessianFree : public Direction {
   }
 
  private:
+  // G + lambda I.
+  static OperatorPtr damped(const StepContext& context, const Damping& damping) {
+    VectorSpace space(context.gradient.numel(), context.gradient.options());
+    auto product = [&here = context.linearization](const Tensor& V) { return here.gauss_newton_product(V); };
+    return shift(function_operator(space, product, "Gauss-Newton"), damping.value());
+  }
+
   CgOptions cg_options() const {
     auto options = CgOptions::martens(options_.cg_iterations);
     options.progress_tolerance = options_.cg_tolerance;

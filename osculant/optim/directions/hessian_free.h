@@ -9,8 +9,7 @@
 namespace osculant {
 
 struct HessianFreeOptions {
-  double damping = 1;          // lambda at the start
-  double minimum_damping = 0;  // lambda never falls below it
+  DampingOptions damping = {};  // lambda
   int64_t cg_iterations = 250;
   double cg_tolerance = 5e-4;  // relative progress of the model an iteration, below which CG stops
   double momentum = 0.95;      // CG starts at this times the last solution

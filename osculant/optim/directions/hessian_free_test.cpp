@@ -48,7 +48,7 @@ TEST(HessianFree, starts_at_a_share_of_the_last_solution) {
 
 TEST(HessianFree, lowers_damping_where_the_model_is_exact_and_raises_it_where_it_fails) {
   auto exact = testing::least_squares(torch::ones({4}, f64()));
-  Stepper stepper(exact, methods::hessian_free({.damping = 1}));
+  Stepper stepper(exact, methods::hessian_free({.damping = {.initial = 1}}));
   auto first = stepper.step(), second = stepper.step();
   EXPECT_NEAR(first.rho, 1, 1e-9);
   EXPECT_EQ(first.damping, 1);
@@ -63,7 +63,7 @@ TEST(HessianFree, lowers_damping_where_the_model_is_exact_and_raises_it_where_it
       },
       true);
   Objective hard(model, wavy, Dataset(torch::zeros({1, 1}, f64()), torch::zeros({1, 1}, f64())).full());
-  Stepper other(hard, methods::hessian_free({.damping = 1e-4}));
+  Stepper other(hard, methods::hessian_free({.damping = {.initial = 1e-4}}));
   double largest = 0;
   for (int i = 0; i < 20; ++i) largest = std::max(largest, other.step().damping);
   EXPECT_GE(largest, 1.5e-4);
@@ -71,7 +71,7 @@ TEST(HessianFree, lowers_damping_where_the_model_is_exact_and_raises_it_where_it
 
 TEST(HessianFree, never_goes_up_on_the_full_batch) {
   auto objective = testing::small_mlp();
-  Stepper stepper(objective, methods::hessian_free({.damping = 1e-3}));
+  Stepper stepper(objective, methods::hessian_free({.damping = {.initial = 1e-3}}));
   double loss = objective.value();
   for (int i = 0; i < 30; ++i) {
     auto record = stepper.step();
@@ -92,7 +92,7 @@ TEST(HessianFree, goes_down_where_gauss_newton_is_indefinite) {
     return (1 - (-(z[0] - batch.targets[0].tensor).square()).exp()).squeeze(1);
   });
   Objective objective(testing::small_net(), welsch, testing::small_data().full());
-  Stepper stepper(objective, methods::hessian_free({.damping = 1e-3}));
+  Stepper stepper(objective, methods::hessian_free({.damping = {.initial = 1e-3}}));
   double start = objective.value();
   bool negative = false;
   for (int i = 0; i < 60; ++i) negative |= stepper.step().solver_stop.find("<= 0") != std::string::npos;

@@ -74,12 +74,12 @@ class InverseCorrection : public Direction {
 
   void prepare(const StepContext& context) override {
     interrupted_ = false;
-    if (context.curvature.needs().hessian) factorise(context);
+    if (context.linearization.needs().hessian) factorise(context);
     if (!interrupted_) ++age_;
   }
 
   Step propose(const StepContext& context, const Damping&) override {
-    const Tensor& g = context.gradient.gradient();
+    const Tensor& g = context.gradient;
     Step step;
     step.note = note_;
     step.interrupted = interrupted_;
@@ -108,7 +108,7 @@ class InverseCorrection : public Direction {
 
  private:
   void factorise(const StepContext& context) {
-    std::shared_ptr<Linearization> borrowed(std::shared_ptr<void>(), &context.curvature);
+    std::shared_ptr<Linearization> borrowed(std::shared_ptr<void>(), &context.linearization);
     Hessian hessian(borrowed);
     note_.clear();
     if (dense_)

@@ -36,7 +36,10 @@ class Lbfgs : public Direction {
 
   Needs needs() const override { return {.gradient = true}; }
 
-  void prepare(const StepContext& context) override { gradient_ = context.gradient.gradient(); }
+  void prepare(const StepContext& context) override {
+    gradient_ = context.linearization.gradient();
+    followed_ = context.gradient;
+  }
 
   Step propose(const StepContext&, const Damping&) override {
     VectorSpace space(gradient_.numel(), gradient_.options());
@@ -102,8 +105,8 @@ class Lbfgs : public Direction {
   // The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4) applied to -g. Without pairs the first step
   // has norm at most 1, for nothing is known of the scale.
   Tensor direction(const VectorSpace& space) const {
-    Tensor q = -gradient_;
-    if (pairs_.empty()) return q.mul_(std::min(1.0, 1.0 / space.norm(gradient_)));
+    Tensor q = -followed_;
+    if (pairs_.empty()) return q.mul_(std::min(1.0, 1.0 / space.norm(followed_)));
     std::vector<double> alpha(pairs_.size());
     for (size_t i = pairs_.size(); i-- > 0;) {
       alpha[i] = space.dot(pairs_[i].s, q) / pairs_[i].sy;
@@ -119,7 +122,8 @@ class Lbfgs : public Direction {
 
   LbfgsOptions options_;
   std::deque<Pair> pairs_;
-  Tensor gradient_;
+  Tensor gradient_;  // of the batch: what pairs are made of
+  Tensor followed_;  // the same, or clipped
   std::string note_;
 };
 

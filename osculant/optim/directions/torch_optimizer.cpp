@@ -114,13 +114,13 @@ class TorchDirection : public Direction {
   Needs needs() const override { return {.gradient = true}; }
 
   void prepare(const StepContext& context) override {
-    const auto& theta = context.gradient.objective().layout().theta();
+    const auto& theta = context.linearization.objective().layout().theta();
     start(theta);
     {
       torch::NoGradGuard no_grad;
       point_.copy_(theta);
     }
-    point_.mutable_grad() = context.gradient.gradient();
+    point_.mutable_grad() = context.gradient;
     optimizer_->step();
     point_.mutable_grad() = Tensor();
   }
@@ -128,7 +128,7 @@ class TorchDirection : public Direction {
   Step propose(const StepContext& context, const Damping&) override {
     Step step;
     step.target = point_.detach();
-    step.displacement = step.target - context.gradient.objective().layout().theta();
+    step.displacement = step.target - context.linearization.objective().layout().theta();
     return step;
   }
 
