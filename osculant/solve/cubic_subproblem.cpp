@@ -11,115 +11,99 @@
 #include "osculant/base/text.h"
 
 namespace osculant {
-namespace {
+CubicSubproblem::CubicSubproblem(const LinearOperator& H, const Tensor& g, const CubicOptions& options)
+    : H_(H),
+      space_(H.domain()),
+      options_((options.check(), options)),
+      capacity_(std::min(options.max_iterations, H.cols())),
+      norm_g_((require_symmetric("cubic_subproblem", H), require_fits("cubic_subproblem", H, g, "g"),
+               space_.norm(g))) {
+  at::NoGradGuard no_grad;
+  basis_ = at::empty({capacity_ + 1, space_.local_size()}, space_.options());
+  if (norm_g_ > 0) basis_[0].copy_(g / norm_g_);
+}
 
-class CubicSubproblem {
- public:
-  CubicSubproblem(const LinearOperator& H, const Tensor& g, const CubicOptions& options)
-      : H_(H),
-        space_(H.domain()),
-        options_(options),
-        capacity_(std::min(options.max_iterations, H.cols())),
-        norm_g_(space_.norm(g)) {
-    basis_ = at::empty({capacity_ + 1, space_.local_size()}, space_.options());
-    if (norm_g_ > 0) basis_[0].copy_(g / norm_g_);
-    u_ = at::zeros({0}, at::kDouble);
+CubicResult CubicSubproblem::solve(double sigma) {
+  require_positive("sigma", sigma);
+  at::NoGradGuard no_grad;
+  result_ = {};
+  u_ = at::zeros({0}, at::kDouble);
+  stopped_ = false;
+  sigma_ = sigma;
+  if (norm_g_ == 0) stop(CubicStop::gradient, "g = 0");
+  if (!std::isfinite(norm_g_)) stop(CubicStop::non_finite, fmt::format("norm(g) = {}", norm_g_));
+  if (!stopped_ && !alpha_.empty()) look();
+  while (!stopped_ && extend()) look();
+  result_.p = basis_.narrow(0, 0, u_.size(0)).t().mv(u_.to(space_.options()));
+  result_.multiplier = sigma * result_.norm;
+  result_.quadratic_change = result_.model_change - sigma * std::pow(result_.norm, 3) / 3;
+  return std::move(result_);
+}
+
+void CubicSubproblem::stop(CubicStop reason, std::string message) {
+  stopped_ = true;
+  result_.stop = reason;
+  result_.message = std::move(message);
+}
+
+// The small problem costs m^3, and so after the first few is solved every so often.
+void CubicSubproblem::look() {
+  auto m = static_cast<int64_t>(alpha_.size());
+  bool last = m == capacity_ || beta_.back() == 0, first = result_.iterations == 0;
+  if (!last && !first && m > 10 && m % (m / 10 + 1) != 0) return;
+  minimise();
+  double tolerance = options_.relative_tolerance * std::min(1.0, result_.norm) * norm_g_;
+  auto numbers = fmt::format("norm(gradient of the model) = {}, {} asked for; norm(p) = {}",
+                             format_number(result_.gradient_norm), format_number(tolerance),
+                             format_number(result_.norm));
+  if (beta_.back() == 0)
+    stop(CubicStop::exhausted, fmt::format("invariant space of {} dimensions; {}", m, numbers));
+  else if (result_.gradient_norm <= tolerance)
+    stop(CubicStop::gradient, numbers);
+  else if (last)
+    stop(CubicStop::iterations, fmt::format("{} iterations made; {}", m, numbers));
+  else if (options_.progress && !options_.progress({m, result_.gradient_norm}))
+    stop(CubicStop::interrupted, fmt::format("interrupted after {} iterations; {}", m, numbers));
+}
+
+// beta_j v_{j+1} = H v_j - alpha_j v_j - beta_{j-1} v_{j-1}, orthogonal to all before by two rounds of
+// Gram-Schmidt.
+bool CubicSubproblem::extend() {
+  auto j = static_cast<int64_t>(alpha_.size());
+  Tensor v = basis_[j], w = H_.apply(v);
+  double alpha = space_.dot(v, w), size = space_.norm(w);
+  if (!std::isfinite(alpha) || !std::isfinite(size)) {
+    stop(CubicStop::non_finite, fmt::format("iteration {}: v'Hv = {}, norm(H v) = {}", j + 1, alpha, size));
+    return false;
   }
+  Tensor V = basis_.narrow(0, 0, j + 1);
+  for (int round = 0; round < 2; ++round) w = w - V.t().mv(V.mv(w));
+  double beta = space_.norm(w);
+  scale_ = std::max({scale_, size, std::abs(alpha)});
+  if (beta <= 10 * space_.epsilon() * scale_) beta = 0;
+  if (beta > 0) basis_[j + 1].copy_(w / beta);
+  alpha_.push_back(alpha);
+  beta_.push_back(beta);
+  ++result_.iterations;
+  return true;
+}
 
-  CubicResult run() {
-    if (norm_g_ == 0) stop(CubicStop::gradient, "g = 0");
-    if (!std::isfinite(norm_g_)) stop(CubicStop::non_finite, fmt::format("norm(g) = {}", norm_g_));
-    while (!stopped_) iterate();
-    auto m = u_.size(0);
-    result_.p = basis_.narrow(0, 0, m).t().mv(u_.to(space_.options()));
-    result_.multiplier = options_.sigma * result_.norm;
-    result_.quadratic_change = result_.model_change - options_.sigma * std::pow(result_.norm, 3) / 3;
-    return std::move(result_);
+void CubicSubproblem::minimise() {
+  auto m = static_cast<int64_t>(alpha_.size());
+  Tensor T = at::diag(at::tensor(alpha_, at::kDouble));
+  if (m > 1) {
+    Tensor off = at::tensor(at::ArrayRef<double>(beta_.data(), m - 1), at::kDouble);
+    T = T + at::diag(off, 1) + at::diag(off, -1);
   }
-
- private:
-  void stop(CubicStop reason, std::string message) {
-    stopped_ = true;
-    result_.stop = reason;
-    result_.message = std::move(message);
-  }
-
-  void iterate() {
-    if (!extend()) return;
-    int64_t m = result_.iterations;
-    // After the first few, the small problem is solved every so often: it costs m^3.
-    bool last = m == capacity_ || beta_.back() == 0;
-    if (!last && m > 10 && m % (m / 10 + 1) != 0) return;
-    solve();
-    double tolerance = options_.relative_tolerance * std::min(1.0, result_.norm) * norm_g_;
-    auto numbers = [&] {
-      return fmt::format("norm(gradient of the model) = {}, {} asked for; norm(p) = {}",
-                         format_number(result_.gradient_norm), format_number(tolerance),
-                         format_number(result_.norm));
-    };
-    if (beta_.back() == 0)
-      stop(CubicStop::exhausted, fmt::format("invariant space of {} dimensions; {}", m, numbers()));
-    else if (result_.gradient_norm <= tolerance)
-      stop(CubicStop::gradient, numbers());
-    else if (last)
-      stop(CubicStop::iterations, fmt::format("{} iterations made; {}", m, numbers()));
-    else if (options_.progress && !options_.progress({m, result_.gradient_norm}))
-      stop(CubicStop::interrupted, fmt::format("interrupted after {} iterations; {}", m, numbers()));
-  }
-
-  // beta_j v_{j+1} = H v_j - alpha_j v_j - beta_{j-1} v_{j-1}, orthogonal to all before by two rounds of
-  // Gram-Schmidt.
-  bool extend() {
-    int64_t j = result_.iterations;
-    Tensor v = basis_[j], w = H_.apply(v);
-    double alpha = space_.dot(v, w);
-    double size = space_.norm(w);
-    if (!std::isfinite(alpha) || !std::isfinite(size)) {
-      stop(CubicStop::non_finite, fmt::format("iteration {}: v'Hv = {}, norm(H v) = {}", j + 1, alpha, size));
-      return false;
-    }
-    Tensor V = basis_.narrow(0, 0, j + 1);
-    for (int round = 0; round < 2; ++round) w = w - V.t().mv(V.mv(w));
-    double beta = space_.norm(w);
-    scale_ = std::max({scale_, size, std::abs(alpha)});
-    if (beta <= 10 * space_.epsilon() * scale_) beta = 0;
-    if (beta > 0) basis_[j + 1].copy_(w / beta);
-    alpha_.push_back(alpha);
-    beta_.push_back(beta);
-    ++result_.iterations;
-    return true;
-  }
-
-  void solve() {
-    int64_t m = result_.iterations;
-    Tensor T = at::diag(at::tensor(alpha_, at::kDouble));
-    if (m > 1) {
-      Tensor off = at::tensor(at::ArrayRef<double>(beta_.data(), m - 1), at::kDouble);
-      T = T + at::diag(off, 1) + at::diag(off, -1);
-    }
-    auto [theta, S] = at::linalg_eigh(T);
-    Tensor c = S[0] * norm_g_, y = minimise_cubic(theta, c, options_.sigma);
-    u_ = S.mv(y);
-    result_.norm = y.norm().item<double>();
-    result_.model_change = (y.dot(c) + (theta * y * y).sum() / 2).item<double>() +
-                           options_.sigma * std::pow(result_.norm, 3) / 3;
-    result_.gradient_norm = beta_.back() * std::abs(u_[m - 1].item<double>());
-    result_.lowest_ritz = theta[0].item<double>();
-  }
-
-  const LinearOperator& H_;
-  const VectorSpace& space_;
-  const CubicOptions& options_;
-  CubicResult result_;
-  int64_t capacity_;
-  Tensor basis_;  // [capacity + 1, n], a vector a row
-  Tensor u_;      // the minimiser in the basis, float64 [m]
-  std::vector<double> alpha_, beta_;
-  double norm_g_, scale_ = 0;
-  bool stopped_ = false;
-};
-
-}  // namespace
+  auto [theta, S] = at::linalg_eigh(T);
+  Tensor c = S[0] * norm_g_, y = minimise_cubic(theta, c, sigma_);
+  u_ = S.mv(y);
+  result_.norm = y.norm().item<double>();
+  result_.model_change =
+      (y.dot(c) + (theta * y * y).sum() / 2).item<double>() + sigma_ * std::pow(result_.norm, 3) / 3;
+  result_.gradient_norm = beta_.back() * std::abs(u_[m - 1].item<double>());
+  result_.lowest_ritz = theta[0].item<double>();
+}
 
 // With lambda = nu + max(0, -d_1) the stationary points with diag(d) + lambda I positive semidefinite are
 // u_i = -c_i / (d_i + lambda) where norm(u) = lambda / sigma. norm(u) falls and lambda / sigma rises with nu,
@@ -170,11 +154,7 @@ void CubicOptions::check() const {
 }
 
 CubicResult cubic_subproblem(const LinearOperator& H, const Tensor& g, const CubicOptions& options) {
-  options.check();
-  require_symmetric("cubic_subproblem", H);
-  require_fits("cubic_subproblem", H, g, "g");
-  at::NoGradGuard no_grad;
-  return CubicSubproblem(H, g, options).run();
+  return CubicSubproblem(H, g, options).solve(options.sigma);
 }
 
 }  // namespace osculant

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "osculant/linop/linear_operator.h"
 #include "osculant/solve/arguments.h"
@@ -51,6 +52,32 @@ struct CubicResult {
 // which g is orthogonal (the hard case) is not in that space, however negative its curvature: where g is
 // small, ask minimum_eigenvalue_oracle.
 CubicResult cubic_subproblem(const LinearOperator& H, const Tensor& g, const CubicOptions& options = {});
+
+// The same for one sigma after another: the basis is kept, and only extended. H must outlive it.
+class CubicSubproblem {
+ public:
+  CubicSubproblem(const LinearOperator& H, const Tensor& g, const CubicOptions& options);
+  CubicResult solve(double sigma);  // options.sigma is not read; `iterations` counts this call's products
+
+ private:
+  void stop(CubicStop reason, std::string message);
+  void look();
+  bool extend();
+  void minimise();
+
+  const LinearOperator& H_;
+  const VectorSpace& space_;
+  CubicOptions options_;
+  int64_t capacity_;
+  double norm_g_;
+  Tensor basis_;                      // [capacity + 1, n], a vector a row
+  std::vector<double> alpha_, beta_;  // T
+  double scale_ = 0;
+  Tensor u_;  // the minimiser in the basis, float64
+  double sigma_ = 1;
+  CubicResult result_;
+  bool stopped_ = false;
+};
 
 // The same for a diagonal matrix, in coordinates: the vector u that minimises c'u + u'diag(d)u/2 +
 // sigma norm(u)^3 / 3 globally, the hard case included; d ascending. All float64 [m] on the CPU.

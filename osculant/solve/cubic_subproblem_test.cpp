@@ -67,6 +67,21 @@ TEST(CubicSubproblem, StopsByTheModelsGradient) {
   EXPECT_LE(gradient, 0.1 * std::min(1.0, length(result.p)) * length(g));
 }
 
+TEST(CubicSubproblem, KeepsItsBasisForTheNextSigma) {
+  auto H = matrix_with(at::linspace(-1, 5, 40, kDouble), 6);
+  auto g = random_vector(40, 7);
+  auto op = dense_operator(H, true);
+  CubicSubproblem problem(*op, g, {.relative_tolerance = 1e-6});
+  auto loose = problem.solve(0.1);
+  int64_t products = op->products();
+  auto tight = problem.solve(10);  // shorter steps need fewer dimensions
+  EXPECT_EQ(op->products(), products);
+  EXPECT_EQ(tight.iterations, 0);
+  auto fresh = cubic_subproblem(*op, g, {.sigma = 10, .relative_tolerance = 1e-6});
+  EXPECT_LT(length(tight.p - fresh.p), 1e-5 * length(fresh.p));
+  EXPECT_LT(length(tight.p), length(loose.p));
+}
+
 TEST(CubicSubproblem, DoesNotSeeAnEigenvectorThatTheGradientIsOrthogonalTo) {
   auto d = at::tensor({-3., 1., 2., 5.}, kDouble), g = at::tensor({0., 1., 1., 1.}, kDouble);
   auto result = cubic_subproblem(*diagonal_operator(d), g, {.relative_tolerance = 1e-10});
