@@ -144,14 +144,57 @@ class GainRatio : public StepRule {
   explicit GainRatio(double minimum) : minimum_(minimum) {}
 
   StepOutcome decide(Trials& trials, const Step& step) override {
-    double value = trials.value(step.displacement);
-    double rho = gain(value, trials.start_value(), step.predicted_change);
+    double start = trials.start_value(), value = trials.value(step.displacement);
+    // Both changes below the rounding of f: neither contradicts the other (Conn, Gould & Toint 2000, 17.4.2).
+    double rounding = 10 * VectorSpace(1, step.displacement.options()).epsilon() * std::abs(start);
+    bool unseen = std::abs(value - start) <= rounding && std::abs(step.predicted_change) <= rounding;
+    double rho = unseen ? 1 : gain(value, start, step.predicted_change);
     if (rho >= minimum_) return taken(step.displacement, value, rho);
     return refused(fmt::format("gain ratio {:.3g} < {:.3g}", rho, minimum_), rho);
   }
 
  private:
   double minimum_;
+};
+
+class CurvatureSearch : public StepRule {
+ public:
+  explicit CurvatureSearch(const CurvatureSearchOptions& options) : options_(options) {}
+
+  StepOutcome decide(Trials& trials, const Step& step) override {
+    const Tensor& p = step.displacement;
+    double start = trials.start_value(), slope = trials.slope(p);
+    double curvature = 2 * (step.predicted_change - slope);  // p'Bp
+    double bend = curvature < 0 ? curvature : 0;
+    if (!(slope < 0 || (slope == 0 && bend < 0)))
+      return refused(fmt::format("not a direction of descent: g'p = {:.3g}", slope));
+    double rounding = 10 * VectorSpace(1, p.options()).epsilon() * std::abs(start);
+    auto enough = [&](double scale, double value) {
+      double promised = scale * slope + scale * scale * bend / 2;
+      return value <= start + options_.decrease * promised + rounding;
+    };
+    double scale = 1, value = trials.value(p);
+    double rho = gain(value, start, step.predicted_change);
+    int64_t trial = 1;
+    if (enough(scale, value)) {
+      for (; bend < 0 && trial < options_.max_trials; ++trial) {
+        double further = scale / options_.factor, lower = trials.value(p, further);
+        if (!(lower < value && enough(further, lower))) break;
+        scale = further;
+        value = lower;
+      }
+      return taken(scaled(p, scale), value, rho);
+    }
+    for (; trial < options_.max_trials; ++trial) {
+      scale *= options_.factor;
+      value = trials.value(p, scale);
+      if (enough(scale, value)) return taken(scaled(p, scale), value, rho);
+    }
+    return refused(fmt::format("no decrease down to {:.2g} of the step", scale), rho);
+  }
+
+ private:
+  CurvatureSearchOptions options_;
 };
 
 class StrongWolfe : public StepRule {
@@ -191,6 +234,18 @@ std::unique_ptr<StepRule> backtracking(const BacktrackingOptions& options) {
 std::unique_ptr<StepRule> gain_ratio(double minimum) {
   require_between("minimum gain ratio", minimum, 0, 1);
   return std::make_unique<GainRatio>(minimum);
+}
+
+void CurvatureSearchOptions::check() const {
+  require_between("decrease", decrease, 0, 0.5);
+  require_positive("factor", factor);
+  if (!(factor < 1)) fail_option("factor", fmt::format("{}", factor), "< 1");
+  require_at_least("max_trials", static_cast<double>(max_trials), 1);
+}
+
+std::unique_ptr<StepRule> curvature_search(const CurvatureSearchOptions& options) {
+  options.check();
+  return std::make_unique<CurvatureSearch>(options);
 }
 
 std::unique_ptr<StepRule> strong_wolfe_rule(const StrongWolfeOptions& options) {

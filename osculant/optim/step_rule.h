@@ -73,6 +73,18 @@ std::unique_ptr<StepRule> backtracking(const BacktrackingOptions& options = {});
 // Takes the step as it is when it does as the model promised: rho >= minimum.
 std::unique_ptr<StepRule> gain_ratio(double minimum = 1e-4);
 
+struct CurvatureSearchOptions {
+  double decrease = 1e-4;  // c of the condition below
+  double factor = 0.5;     // a <- factor a until it holds; along negative curvature a / factor while f falls
+  int64_t max_trials = 60;
+  void check() const;
+};
+// For steps that may follow negative curvature: f(theta + a p) <= f(theta) + c (a g'p + a^2 min(p'Bp, 0) /
+// 2), p'Bp from the step's slope and predicted change (Gould, Lucidi, Roma & Toint 2000, eq. 2.6). Starts at
+// a = 1; shortens until it holds; where p'Bp < 0, a direction and no length, lengthens as long as f falls.
+// Changes of f below its rounding count as none, so that steps near the end are taken.
+std::unique_ptr<StepRule> curvature_search(const CurvatureSearchOptions& options = {});
+
 // A point that satisfies the strong Wolfe conditions, or at least sufficient decrease; else rejects.
 std::unique_ptr<StepRule> strong_wolfe_rule(const StrongWolfeOptions& options = {});
 
