@@ -67,6 +67,24 @@ double inverse_correction_cost(const ProblemSize& size) {
          size.share();
 }
 
+double newton_memory(const ProblemSize& size) {
+  auto n = static_cast<double>(size.parameters);
+  return n * n *
+         (static_cast<double>(size.bytes_per_number) + 3 * 8);  // products; H, V, workspace in float64
+}
+
+double newton_cost(const ProblemSize& size) {
+  auto n = static_cast<double>(size.parameters);
+  return (Price::gradient_graph + Price::hessian_product * n + Price::forward) * size.share();
+}
+
+// A step by Krylov iterations with H: `iterations` of them, and a trial.
+Formula krylov_cost(double iterations) {
+  double price = Price::gradient_graph + Price::hessian_product * iterations + Price::forward;
+  return equivalents(
+      price, fmt::format("(1.1 + 1.5 i + t/3) b/N, i iterations, t trials; at i = {}, t = 1", iterations));
+}
+
 std::vector<MethodInfo> make_table() {
   constexpr double typical_cg = 50;
   double hessian_free_cost =
@@ -104,6 +122,31 @@ std::vector<MethodInfo> make_table() {
           "the corrected inverse; Dauphin et al. 2014 for absolute values", methods::inverse_correction,
           {"n <= 500: n^2 (8 * 3 + bytes); else (k + 15 k) n numbers, k = 20", inverse_correction_memory},
           {"n <= 500: (1.1 + 1.5 n) b/N; else (1 + 0.75 k) b/N, k = 20", inverse_correction_cost}),
+      row("newton", "Newton steps from all eigenvectors of the Hessian; for small n",
+          "theta <- theta - V f(l) V'g, H = V diag(l) V', f = 1/(abs(l) + lambda) or another inverse, lambda "
+          "by "
+          "the gain ratio",
+          "Dauphin et al. 2014 for absolute values; Mishchenko 2023, Doikov & Nesterov 2023", methods::newton,
+          {"n^2 (8 * 3 + bytes)", newton_memory},
+          {"(1.1 + 1.5 n + t/3) b/N, t trials; at t = 1", newton_cost}),
+      row("newton_cg",
+          "Newton steps by conjugate gradients that follow negative curvature; for large batches",
+          "theta <- theta + a p, (H + 2 eps I) p = -g by CG, or p along d with d'Hd < -eps d'd",
+          "Royer, O'Neill & Wright 2020", methods::newton_cg, vectors(9, "9 n numbers"), krylov_cost(20)),
+      row("newton_minres", "pseudo-inverse Newton steps by MINRES, for singular Hessians; for large batches",
+          "theta <- theta + a p, p = -H^+ g by MINRES, or a residual r with r'Hr <= 0",
+          "Paige & Saunders 1975; Liu & Roosta 2022; Liu, Milzarek & Roosta 2023", methods::newton_minres,
+          vectors(10, "10 n numbers"), krylov_cost(20)),
+      row("trust_region",
+          "Newton steps by truncated conjugate gradients in a trust region; for large batches",
+          "theta <- theta + p, p = argmin g'p + p'Hp/2 over norm(p) <= radius by CG, radius by the gain "
+          "ratio",
+          "Steihaug 1983", methods::trust_region, vectors(7, "7 n numbers"), krylov_cost(20)),
+      row("cubic_newton", "Newton steps with adaptive cubic regularisation, by Lanczos; for large batches",
+          "theta <- theta + p, p = argmin g'p + p'Hp/2 + sigma norm(p)^3/3 by Lanczos, sigma by the gain "
+          "ratio",
+          "Nesterov & Polyak 2006; Cartis, Gould & Toint 2011", methods::cubic_newton,
+          vectors(105, "(krylov_dimension + 5) n numbers; at 100"), krylov_cost(20)),
   };
 }
 
@@ -165,7 +208,46 @@ Method inverse_correction(const InverseCorrectionOptions& options) {
     auto rule = options.line_search
                     ? backtracking({.initial = options.learning_rate, .decrease = 1e-4, .factor = 0.5})
                     : fixed_rate(options.learning_rate);
-    return MethodParts{inverse_correction_direction(options, objective.parameters()), std::move(rule), std::nullopt};
+    return MethodParts{inverse_correction_direction(options, objective.parameters()), std::move(rule),
+                       std::nullopt};
+  });
+}
+
+Method newton(const NewtonOptions& options) {
+  options.check();
+  return Method("newton", [options](const Objective& objective) {
+    auto direction = newton_direction(options, objective.parameters());
+    if (!options.damps()) return MethodParts{std::move(direction), curvature_search(), std::nullopt};
+    // Another damping is a matrix-vector product, so refused steps are tried again at once.
+    return MethodParts{std::move(direction), gain_ratio(), Damping(options.damping), 20};
+  });
+}
+
+Method newton_cg(const NewtonCgOptions& options) {
+  options.check();
+  return Method("newton_cg", [options](const Objective&) {
+    return MethodParts{newton_cg_direction(options), curvature_search(), std::nullopt};
+  });
+}
+
+Method newton_minres(const NewtonMinresOptions& options) {
+  options.check();
+  return Method("newton_minres", [options](const Objective&) {
+    return MethodParts{newton_minres_direction(options), curvature_search(), std::nullopt};
+  });
+}
+
+Method trust_region(const TrustRegionOptions& options) {
+  options.check();
+  return Method("trust_region", [options](const Objective&) {
+    return MethodParts{trust_region_direction(options), gain_ratio(), std::nullopt, 10};
+  });
+}
+
+Method cubic_newton(const CubicNewtonOptions& options) {
+  options.check();
+  return Method("cubic_newton", [options](const Objective&) {
+    return MethodParts{cubic_newton_direction(options), gain_ratio(), std::nullopt, 20};
   });
 }
 

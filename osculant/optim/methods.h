@@ -5,10 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "osculant/optim/directions/cubic_newton.h"
 #include "osculant/optim/directions/hessian_free.h"
 #include "osculant/optim/directions/inverse_correction.h"
 #include "osculant/optim/directions/lbfgs.h"
+#include "osculant/optim/directions/newton.h"
+#include "osculant/optim/directions/newton_cg.h"
+#include "osculant/optim/directions/newton_minres.h"
 #include "osculant/optim/directions/torch_optimizer.h"
+#include "osculant/optim/directions/trust_region.h"
 #include "osculant/optim/method.h"
 #include "osculant/optim/options.h"
 
@@ -25,6 +30,11 @@ Method rmsprop(const RmspropOptions& options = {});
 Method lbfgs(const LbfgsOptions& options = {});
 Method hessian_free(const HessianFreeOptions& options = {});
 Method inverse_correction(const InverseCorrectionOptions& options = {});
+Method newton(const NewtonOptions& options = {});
+Method newton_cg(const NewtonCgOptions& options = {});
+Method newton_minres(const NewtonMinresOptions& options = {});
+Method trust_region(const TrustRegionOptions& options = {});
+Method cubic_newton(const CubicNewtonOptions& options = {});
 }  // namespace methods
 
 // What a method's memory and cost depend on.

@@ -30,7 +30,14 @@ std::vector<Method> all_methods() {
           methods::hessian_free(),
           methods::hessian_free({.backtrack = false}),
           methods::inverse_correction({.learning_rate = 0.05, .cutoff = 1e-3}),
-          methods::inverse_correction({.learning_rate = 0.05, .rank = 4, .refresh = 3, .cutoff = 1e-3})};
+          methods::inverse_correction({.learning_rate = 0.05, .rank = 4, .refresh = 3, .cutoff = 1e-3}),
+          methods::newton(),
+          methods::newton({.inverse = NewtonInverse::pseudo}),
+          methods::newton_cg(),
+          methods::newton_cg({.gradient_tolerance = 1e3}),
+          methods::newton_minres(),
+          methods::trust_region(),
+          methods::cubic_newton()};
 }
 
 // ---- data order ----

@@ -1,0 +1,200 @@
+#include "osculant/optim/directions/newton.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "osculant/base/cost.h"
+#include "osculant/base/error.h"
+#include "osculant/base/text.h"
+#include "osculant/optim/directions/newton_parts.h"
+
+namespace osculant {
+
+namespace {
+
+constexpr int64_t largest_dense = 5000;
+constexpr double smallest_share = 1e-3;  // of R's entries against the largest
+
+}  // namespace
+
+void NewtonOptions::check() const {
+  damping.check();
+  require_non_negative("epsilon", epsilon);
+  require_between("cutoff", cutoff, 0, 1);
+}
+
+void visit(OptionVisitor& v, NewtonOptions& o) {
+  v.choice<NewtonInverse>("inverse", o.inverse,
+                          {{"absolute", NewtonInverse::absolute},
+                           {"damped", NewtonInverse::damped},
+                           {"regularised", NewtonInverse::regularised},
+                           {"corrected", NewtonInverse::corrected},
+                           {"pseudo", NewtonInverse::pseudo}},
+                          "1/(abs(l) + delta), 1/(l + delta), of H + delta R, 1/abs(l) + epsilon, or 1/l");
+  visit(v, o.damping);
+  v.choice<NewtonDamping>("damping_scale", o.scale,
+                          {{"plain", NewtonDamping::plain}, {"gradient_norm", NewtonDamping::gradient_norm}},
+                          "delta is lambda, or lambda sqrt(norm(g))");
+  v.choice<NewtonRegularizer>("regularizer", o.regularizer,
+                              {{"identity", NewtonRegularizer::identity},
+                               {"gauss_newton", NewtonRegularizer::gauss_newton},
+                               {"empirical_fisher", NewtonRegularizer::empirical_fisher}},
+                              "R of inverse = regularised: I, the diagonal of G, mean squared gradients");
+  v.number("epsilon", o.epsilon, ">= 0", "of inverse = corrected: added to the inverse in every direction");
+  v.number("cutoff", o.cutoff, "in [0, 1]",
+           "eigenvalues below this share of the largest are not inverted; 0: rounding");
+}
+
+Tensor empirical_fisher_diagonal(const Objective& objective) {
+  if (!objective.has_outputs() || objective.terms().size() != 1 ||
+      objective.terms().front().model.couples_examples())
+    fail_usage("empirical Fisher: needs one data term whose examples have gradients of their own");
+  Objective data(objective.terms());  // without regularisers
+  Tensor sum = at::zeros_like(objective.layout().theta(), at::kDouble);
+  int64_t examples = 0;
+  for (int64_t b = 0; b < data.batches(); ++b) {
+    Batch batch = data.batch(0, b);
+    for (int64_t i = 0; i < batch.size(); ++i, ++examples)
+      sum += data.on(batch.slice(i, i + 1)).value_and_gradient().second.to(at::kDouble).square();
+  }
+  objective.charge(Price::gradient, static_cast<double>(examples));
+  return sum / static_cast<double>(std::max<int64_t>(examples, 1));
+}
+
+namespace {
+
+class Newton : public Direction {
+ public:
+  Newton(const NewtonOptions& options, int64_t n) : options_(options) {
+    if (n > largest_dense)
+      fail(
+          ErrorKind::memory,
+          fmt::format("newton: the Hessian of {} parameters would be a dense {} x {} matrix, the most is {}; "
+                      "newton_cg, trust_region and cubic_newton form none",
+                      n, n, n, largest_dense));
+  }
+
+  Needs needs() const override {
+    return {.gradient = true, .hessian = true, .gauss_newton = wants(NewtonRegularizer::gauss_newton)};
+  }
+
+  // S H S = V diag(l) V' with S = R^(-1/2).
+  void prepare(const StepContext& context) override {
+    failure_.clear();
+    vectors_.reset();
+    auto hessian = hessian_of(context);
+    Tensor H = dense(hessian, largest_dense).matrix.to(at::kDouble);
+    products_ = hessian.products();
+    scale_ = regularizer(context).rsqrt();
+    H = scale_.unsqueeze(1) * H * scale_;
+    if (!at::isfinite(H).all().item<bool>()) {
+      failure_ = "the Hessian is not finite";
+      return;
+    }
+    try {
+      std::tie(values_, vectors_) = at::linalg_eigh(H);
+    } catch (const c10::LinAlgError&) {
+      failure_ = "the eigendecomposition of the Hessian did not converge";
+      return;
+    }
+    double share =
+        options_.cutoff > 0 ? options_.cutoff : static_cast<double>(H.size(0)) * hessian.domain().epsilon();
+    tau_ = share * values_.abs().max().item<double>();
+  }
+
+  Step propose(const StepContext& context, const Damping& damping) override {
+    Step step;
+    step.note = failure_;
+    step.solver_iterations = std::exchange(products_, 0);
+    if (!vectors_.defined()) return step;
+    Tensor c = project(context.gradient), y = -inverse(delta(context.gradient, damping)) * c;
+    if (options_.inverse == NewtonInverse::pseudo && !(c.dot(y).item<double>() < 0)) {
+      y = -reciprocal(values_.abs(), values_.abs() > tau_) * c;
+      step.note = "Newton's step does not descend: absolute eigenvalues taken";
+    }
+    step.displacement = lift(y).to(context.gradient.scalar_type());
+    step.slope = c.dot(y).item<double>();
+    step.predicted_change = step.slope + (values_ * y * y).sum().item<double>() / 2;
+    double lowest = values_[0].item<double>();
+    if (lowest < -tau_ && step.note.empty())
+      step.note = fmt::format("negative curvature {}", format_number(lowest));
+    return step;
+  }
+
+  Tensor step_for(const StepContext&, const Tensor& gradient, const Damping& damping) override {
+    if (!vectors_.defined()) return {};
+    return lift(-inverse(delta(gradient, damping)) * project(gradient)).to(gradient.scalar_type());
+  }
+
+ private:
+  Tensor project(const Tensor& g) const { return vectors_.t().mv(scale_ * g.to(at::kDouble)); }  // V'S g
+  Tensor lift(const Tensor& y) const { return scale_ * vectors_.mv(y); }                         // S V y
+
+  double delta(const Tensor& g, const Damping& damping) const {
+    if (options_.scale == NewtonDamping::plain) return damping.value();
+    return damping.value() * std::sqrt(VectorSpace(g.numel(), g.options()).norm(g));
+  }
+
+  bool wants(NewtonRegularizer which) const {
+    return options_.inverse == NewtonInverse::regularised && options_.regularizer == which;
+  }
+
+  // R's diagonal, float64 [n].
+  Tensor regularizer(const StepContext& context) {
+    Tensor R;
+    if (wants(NewtonRegularizer::gauss_newton)) {
+      GaussNewton G(std::shared_ptr<Linearization>(std::shared_ptr<void>(), &context.linearization));
+      R = to_dense(G).diagonal().to(at::kDouble).clamp_min(0);
+      products_ += G.products();
+    } else if (wants(NewtonRegularizer::empirical_fisher)) {
+      R = empirical_fisher_diagonal(context.linearization.objective());
+    } else {
+      return at::ones_like(context.gradient, at::kDouble);
+    }
+    double largest = R.max().item<double>();
+    return largest > 0 ? R.clamp_min(smallest_share * largest) : at::ones_like(R);
+  }
+
+  static Tensor reciprocal(const Tensor& l, const Tensor& where) {
+    return at::where(where, l.reciprocal(), at::zeros_like(l));
+  }
+
+  // f(l)
+  Tensor inverse(double delta) const {
+    Tensor magnitude = values_.abs();
+    switch (options_.inverse) {
+      case NewtonInverse::absolute:
+        return reciprocal(magnitude + delta, magnitude + delta > tau_);
+      case NewtonInverse::damped:
+      case NewtonInverse::regularised: {
+        Tensor shifted = values_ + (delta + std::max(0.0, -values_[0].item<double>()));
+        return reciprocal(shifted, shifted > tau_);
+      }
+      case NewtonInverse::corrected:
+        return reciprocal(magnitude, magnitude > tau_) + options_.epsilon;
+      case NewtonInverse::pseudo:
+        return reciprocal(values_, magnitude > tau_);
+    }
+    return {};
+  }
+
+  NewtonOptions options_;
+  Tensor values_, vectors_;  // l ascending [n], V [n, n], float64
+  Tensor scale_;             // S's diagonal, float64 [n]
+  double tau_ = 0;
+  int64_t products_ = 0;
+  std::string failure_;
+};
+
+}  // namespace
+
+std::unique_ptr<Direction> newton_direction(const NewtonOptions& options, int64_t n) {
+  options.check();
+  return std::make_unique<Newton>(options, n);
+}
+
+}  // namespace osculant
