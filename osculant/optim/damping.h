@@ -14,9 +14,9 @@ enum class DampingRule {
   martens,  // rho < 1/4: 1.5 lambda, rho > 3/4: lambda / 1.5 (Levenberg 1944; Martens 2010, section 4.1)
   nielsen,  // rho > 0: lambda max(1/3, 1 - (2 rho - 1)^3), else lambda nu, nu doubling with each failure in a
             // row (Nielsen 1999, IMM-REP-1999-05; as a trust region's radius 1/lambda that of Ceres)
-  omega,  // every `interval` steps: lambda w^interval for rho > 3/4, lambda / w^interval for rho < 1/4, w =
-          // 19/20 (Martens & Grosse 2015, section 6.5)
-  fixed,  // lambda as it was given
+  omega,    // every `interval` steps: lambda w^interval for rho > 3/4, lambda / w^interval for rho < 1/4, w =
+            // 19/20 (Martens & Grosse 2015, section 6.5)
+  fixed,    // lambda as it was given
 };
 std::string to_string(DampingRule rule);
 

@@ -48,8 +48,20 @@ Formula vectors(double count, std::string text) {
           }};
 }
 
+Formula dense_inverse() {
+  return {"8 n^2 bytes, and 6 n numbers", [](const ProblemSize& size) {
+            auto n = static_cast<double>(size.parameters);
+            return 8 * n * n + 8 * 6 * n;
+          }};
+}
+
 Formula equivalents(double price, std::string text) {
   return {std::move(text), [price](const ProblemSize& size) { return price * size.share(); }};
+}
+
+Formula line_search_cost(double evaluations = 1.2) {
+  return equivalents(evaluations * Price::gradient,
+                     fmt::format("e b/N, e evaluations a line search; at e = {}, typical", evaluations));
 }
 
 double inverse_correction_memory(const ProblemSize& size) {
@@ -110,8 +122,32 @@ std::vector<MethodInfo> make_table() {
           "theta <- theta - a H g, H the BFGS inverse of the last pairs (step, change of g), a by strong "
           "Wolfe",
           "Nocedal 1980; Liu & Nocedal 1989; More & Thuente 1994", methods::lbfgs,
-          vectors(23, "(2 memory + 3) n numbers; at memory = 10"),
-          equivalents(1.2 * Price::gradient, "e b/N, e evaluations a line search; at e = 1.2, typical")),
+          vectors(23, "(2 memory + 3) n numbers; at memory = 10"), line_search_cost()),
+      row("lsr1", "limited-memory SR1: follows negative curvature away from saddles; for full batches",
+          "theta <- theta - a abs(H) g, H the SR1 inverse of the last pairs (step, change of g), a by strong "
+          "Wolfe",
+          "Byrd, Nocedal & Schnabel 1994; Brust, Erway & Marcia 2017", methods::lsr1,
+          vectors(43, "(4 memory + 3) n numbers; at memory = 10"), line_search_cost()),
+      row("bfgs", "BFGS with the whole inverse; for full batches of small networks",
+          "theta <- theta - a H g, H+ = (I - s y'/s'y) H (I - y s'/s'y) + s s'/s'y, a by strong Wolfe",
+          "Broyden, Fletcher, Goldfarb & Shanno 1970", methods::bfgs, dense_inverse(), line_search_cost()),
+      row("dfp", "DFP with the whole inverse, the dual of BFGS; for full batches of small networks",
+          "theta <- theta - a H g, H+ = H - H y y'H/y'H y + s s'/s'y, a by strong Wolfe",
+          "Davidon 1959; Fletcher & Powell 1963", methods::dfp, dense_inverse(), line_search_cost(4)),
+      row("broyden", "between BFGS (phi = 0) and DFP (phi = 1); for full batches of small networks",
+          "theta <- theta - a H g, H+^-1 = (1 - phi) BFGS + phi DFP of H^-1, a by strong Wolfe",
+          "Broyden 1967", methods::broyden, dense_inverse(), line_search_cost()),
+      row("ssbroyden",
+          "Broyden's class, phi and scaling chosen each step; for full batches of small networks",
+          "theta <- theta - a H g, H+ of Broyden's class from H / tau, phi and tau by Al-Baali, a by strong "
+          "Wolfe",
+          "Oren & Luenberger 1974; Al-Baali 1998; Urban, Stefanou & Pons 2025", methods::ssbroyden,
+          dense_inverse(), line_search_cost()),
+      row("sr1",
+          "rank-one corrections of the whole inverse, which may be indefinite; for full batches of small "
+          "networks",
+          "theta <- theta - a H g, H+ = H + d d'/d'y, d = s - H y, a by strong Wolfe",
+          "Davidon 1959; Conn, Gould & Toint 1991", methods::sr1, dense_inverse(), line_search_cost()),
       row("hessian_free", "Gauss-Newton steps by conjugate gradients; for large batches",
           "theta <- theta + a p, (G + lambda I) p = -g by CG, lambda by the gain ratio", "Martens 2010",
           methods::hessian_free, vectors(22, "(7 + iterates kept) n numbers; at 15 iterates"),
@@ -183,15 +219,55 @@ Method rmsprop(const RmspropOptions& options) {
   return torch_method("rmsprop", options, torch_rmsprop);
 }
 
+namespace {
+
+// Goes along the direction to a point with the strong Wolfe conditions. After a failed search the direction
+// forgets what it knew, and the second attempt goes along the gradient.
+template <class LineSearchOptions>
+MethodParts with_line_search(std::unique_ptr<Direction> direction, const LineSearchOptions& options) {
+  StrongWolfeOptions search{.decrease = options.decrease,
+                            .curvature = options.curvature,
+                            .max_evaluations = options.max_evaluations};
+  return {std::move(direction), strong_wolfe_rule(search), std::nullopt, 2};
+}
+
+template <class Options>
+Method quasi_newton(const char* name, const Options& options, const QuasiNewtonOptions& common,
+                    std::unique_ptr<Direction> (*make)(const Options&, int64_t)) {
+  options.check();
+  return Method(name, [options, common, make](const Objective& objective) {
+    return with_line_search(make(options, objective.parameters()), common);
+  });
+}
+
+}  // namespace
+
 Method lbfgs(const LbfgsOptions& options) {
   options.check();
-  return Method("lbfgs", [options](const Objective&) {
-    StrongWolfeOptions search{.decrease = options.decrease,
-                              .curvature = options.curvature,
-                              .max_evaluations = options.max_evaluations};
-    // A failed search empties the memory; the second attempt goes along the gradient.
-    return MethodParts{lbfgs_direction(options), strong_wolfe_rule(search), std::nullopt, 2};
-  });
+  return Method("lbfgs",
+                [options](const Objective&) { return with_line_search(lbfgs_direction(options), options); });
+}
+
+Method lsr1(const Lsr1Options& options) {
+  options.check();
+  return Method("lsr1",
+                [options](const Objective&) { return with_line_search(lsr1_direction(options), options); });
+}
+
+Method bfgs(const QuasiNewtonOptions& options) {
+  return quasi_newton("bfgs", options, options, bfgs_direction);
+}
+Method dfp(const DfpOptions& options) {
+  return quasi_newton("dfp", options, options.common, dfp_direction);
+}
+Method broyden(const BroydenOptions& options) {
+  return quasi_newton("broyden", options, options.common, broyden_direction);
+}
+Method ssbroyden(const QuasiNewtonOptions& options) {
+  return quasi_newton("ssbroyden", options, options, ssbroyden_direction);
+}
+Method sr1(const Sr1Options& options) {
+  return quasi_newton("sr1", options, options.common, sr1_direction);
 }
 
 Method hessian_free(const HessianFreeOptions& options) {

@@ -9,9 +9,11 @@
 #include "osculant/optim/directions/hessian_free.h"
 #include "osculant/optim/directions/inverse_correction.h"
 #include "osculant/optim/directions/lbfgs.h"
+#include "osculant/optim/directions/lsr1.h"
 #include "osculant/optim/directions/newton.h"
 #include "osculant/optim/directions/newton_cg.h"
 #include "osculant/optim/directions/newton_minres.h"
+#include "osculant/optim/directions/quasi_newton.h"
 #include "osculant/optim/directions/torch_optimizer.h"
 #include "osculant/optim/directions/trust_region.h"
 #include "osculant/optim/method.h"
@@ -28,6 +30,12 @@ Method adam(const AdamOptions& options = {});
 Method adamw(const AdamWOptions& options = {});
 Method rmsprop(const RmspropOptions& options = {});
 Method lbfgs(const LbfgsOptions& options = {});
+Method lsr1(const Lsr1Options& options = {});
+Method bfgs(const QuasiNewtonOptions& options = {});
+Method dfp(const DfpOptions& options = {});
+Method broyden(const BroydenOptions& options = {});
+Method ssbroyden(const QuasiNewtonOptions& options = {});
+Method sr1(const Sr1Options& options = {});
 Method hessian_free(const HessianFreeOptions& options = {});
 Method inverse_correction(const InverseCorrectionOptions& options = {});
 Method newton(const NewtonOptions& options = {});

@@ -45,14 +45,23 @@ TEST(Methods, first_order_ones_go_down_quadratics) {
   }
 }
 
-TEST(Methods, lbfgs_ends_on_quadratics) {
-  for (const auto& [name, values] : spectra()) {
-    auto q = testing::quadratic(values);
-    auto summary = minimize(q.objective, methods::lbfgs(), {.steps = 300, .gradient_norm = 1e-8});
-    EXPECT_EQ(summary.reason, StopReason::gradient_norm) << name << ": " << summary.message;
-    EXPECT_NEAR(summary.final_loss, minimum(q), 1e-10) << name;
-    // A step costs one evaluation of value and gradient unless the line search needs a second.
-    EXPECT_LT(summary.gradient_equivalents, 1.6 * static_cast<double>(summary.steps) + 3) << name;
+std::vector<Method> quasi_newton_methods() {
+  return {methods::lbfgs(),   methods::lsr1(),      methods::bfgs(), methods::dfp(),
+          methods::broyden(), methods::ssbroyden(), methods::sr1()};
+}
+
+TEST(Methods, quasi_newton_ones_end_on_quadratics) {
+  for (const auto& method : quasi_newton_methods()) {
+    for (const auto& [name, values] : spectra()) {
+      auto q = testing::quadratic(values);
+      auto summary = minimize(q.objective, method, {.steps = 300, .gradient_norm = 1e-8});
+      EXPECT_EQ(summary.reason, StopReason::gradient_norm) << name << ": " << summary.brief_report();
+      EXPECT_NEAR(summary.final_loss, minimum(q), 1e-10) << name << ", " << method.name();
+      // A step costs one evaluation of value and gradient unless the line search needs a second; DFP's do.
+      double evaluations = method.name() == "dfp" ? 5 : 1.6;
+      EXPECT_LT(summary.gradient_equivalents, evaluations * static_cast<double>(summary.steps) + 3)
+          << name << ", " << method.name();
+    }
   }
 }
 
@@ -119,16 +128,28 @@ TEST(Methods, newton_like_ones_leave_saddles) {
 }
 
 TEST(Methods, second_order_ones_find_the_end_of_rosenbrocks_valley) {
-  auto methods = newton_like();
-  for (const auto& method :
-       {methods::lbfgs(), methods::hessian_free(),
-        methods::inverse_correction({.learning_rate = 1, .epsilon = 1e-6, .line_search = true})})
-    methods.push_back(method);
-  for (const auto& method : methods) {
+  auto all = quasi_newton_methods();
+  for (auto& method : newton_like()) all.push_back(std::move(method));
+  all.push_back(methods::hessian_free());
+  all.push_back(methods::inverse_correction({.learning_rate = 1, .epsilon = 1e-6, .line_search = true}));
+  for (const auto& method : all) {
     auto objective = testing::rosenbrock();
     auto summary = minimize(objective, method, {.steps = 500, .target = "loss<=1e-12"});
     EXPECT_EQ(summary.reason, StopReason::target) << summary.brief_report();
     EXPECT_LT((objective.layout().theta() - 1).abs().max().item<double>(), 1e-4) << method.name();
+  }
+}
+
+// The sum over i of 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2, n = 100, from (-1.2, 1, -1.2, 1, ...).
+TEST(Methods, quasi_newton_ones_find_the_end_of_a_long_valley) {
+  for (const auto& method : quasi_newton_methods()) {
+    Tensor x = torch::tensor({-1.2, 1.0}, f64()).repeat({50}).requires_grad_();
+    auto objective = Objective::function({{"x", x}}, [x] {
+      Tensor head = x.narrow(0, 0, 99), tail = x.narrow(0, 1, 99);
+      return (100 * (tail - head * head).square() + (1 - head).square()).sum();
+    });
+    auto summary = minimize(objective, method, {.steps = 3000, .target = "loss<=1e-10"});
+    EXPECT_EQ(summary.reason, StopReason::target) << summary.brief_report();
   }
 }
 
@@ -139,9 +160,9 @@ TEST(Methods, all_train_a_small_network) {
       methods::adam({.learning_rate = 0.02}),
       methods::adamw({.learning_rate = 0.02}),
       methods::rmsprop({.learning_rate = 0.01}),
-      methods::lbfgs(),
       methods::hessian_free(),
       methods::inverse_correction({.learning_rate = 0.5, .cutoff = 1e-3, .line_search = true})};
+  for (auto& method : quasi_newton_methods()) methods.push_back(std::move(method));
   for (const auto& method : methods) {
     auto objective = testing::small_mlp();
     auto summary = minimize(objective, method, {.steps = 150});
