@@ -30,5 +30,7 @@
 #include "osculant/solve/preconditioners.h"
 #include "osculant/solve/trust_region_cg.h"
 #include "osculant/spectrum/eigenpairs.h"
+#include "osculant/spectrum/low_rank.h"
 #include "osculant/spectrum/minimum_eigenvalue.h"
+#include "osculant/spectrum/subspace.h"
 #include "osculant/spectrum/trace.h"

@@ -19,8 +19,6 @@
 namespace osculant {
 namespace {
 
-constexpr int64_t kBlock = 8;  // vectors in a product when several are at hand
-
 class Eigensolver {
  public:
   Eigensolver(const LinearOperator& A, const EigenOptions& options)
@@ -227,7 +225,7 @@ class Eigensolver {
 
   // False where a product was not finite; the pairs are then the recurrence's still.
   bool verify() {
-    Tensor AQ = products(result_.vectors);
+    Tensor AQ = apply_by_blocks(A_, result_.vectors);
     if (!AQ.isfinite().all().item<bool>()) return false;
     adopt(result_.vectors, AQ);
     return true;
@@ -248,15 +246,6 @@ class Eigensolver {
     int64_t k = block.Q.size(1);
     Tensor c = at::full({k}, 1 / std::sqrt(static_cast<double>(k)), space_.options());
     return space_.norm(A_.apply(block.Q.mv(c)) - block.AQ.mv(c));
-  }
-
-  Tensor products(const Tensor& Z) const {
-    Tensor AZ = A_.range().zeros(Z.size(1));
-    for (int64_t begin = 0; begin < Z.size(1); begin += kBlock) {
-      int64_t k = std::min(kBlock, Z.size(1) - begin);
-      AZ.narrow(1, begin, k).copy_(A_.apply(Z.narrow(1, begin, k)));
-    }
-    return AZ;
   }
 
   // The pairs and statement 1. k orthonormal vectors with residual block R pair one to one with k
@@ -406,9 +395,10 @@ class Eigensolver {
   // False where a product was not finite; the pairs are then those from before.
   bool include(const Lanczos& lanczos, const std::vector<int64_t>& missed) {
     Tensor Y = lanczos.combine(columns_of(ritz_.vectors, missed));
-    if (!AQ_.defined()) AQ_ = products(result_.vectors);
+    if (!AQ_.defined()) AQ_ = apply_by_blocks(A_, result_.vectors);
     // Stored by columns: concatenate rows.
-    Tensor Z = at::cat({result_.vectors.t(), Y.t()}).t(), AZ = at::cat({AQ_.t(), products(Y).t()}).t();
+    Tensor Z = at::cat({result_.vectors.t(), Y.t()}).t(),
+           AZ = at::cat({AQ_.t(), apply_by_blocks(A_, Y).t()}).t();
     if (!AZ.isfinite().all().item<bool>()) {
       conclude(Outcome::non_finite);
       return false;

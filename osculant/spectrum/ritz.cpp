@@ -25,6 +25,16 @@ std::vector<double> to_vector(const Tensor& x) {
   return {y.data_ptr<double>(), y.data_ptr<double>() + y.numel()};
 }
 
+Tensor apply_by_blocks(const LinearOperator& A, const Tensor& X) {
+  constexpr int64_t kBlock = 8;
+  Tensor AX = A.range().zeros(X.size(1));
+  for (int64_t begin = 0; begin < X.size(1); begin += kBlock) {
+    int64_t k = std::min(kBlock, X.size(1) - begin);
+    AX.narrow(1, begin, k).copy_(A.apply(X.narrow(1, begin, k)));
+  }
+  return AX;
+}
+
 Tensor columns_of(const Tensor& X, const std::vector<int64_t>& columns) {
   return X.t().index_select(0, at::tensor(columns, at::kLong).to(X.device())).t();
 }

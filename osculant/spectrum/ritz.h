@@ -43,6 +43,9 @@ PairBlock pairs_of_recurrence(const VectorSpace& space, const Lanczos& lanczos, 
 PairBlock rayleigh_ritz(const VectorSpace& space, const Tensor& Z, const Tensor& AZ, EigenTarget target,
                         int64_t count);
 
+// A X for many columns, a few at a time; stored by columns.
+Tensor apply_by_blocks(const LinearOperator& A, const Tensor& X);
+
 Tensor columns_of(const Tensor& X, const std::vector<int64_t>& columns);  // X[:, columns]
 std::vector<double> to_vector(const Tensor& x);                           // float64 on the CPU
 

@@ -40,7 +40,30 @@ double upper_tail(double t, double dof) {
   return 0.5 * incomplete_beta(dof / 2, 0.5, dof / (dof + t * t));
 }
 
+// The regularised lower incomplete gamma function P(a, x) = x^a e^-x / Gamma(a + 1) sum of x^m / ((a + 1) ...
+// (a + m)) (Abramowitz & Stegun 6.5.29); terms are positive, so it is accurate for all x that matter to a
+// quantile.
+double incomplete_gamma(double a, double x) {
+  double term = 1, sum = 1;
+  for (int m = 1; term > 1e-17 * sum && m < 100000; ++m) {
+    term *= x / (a + m);
+    sum += term;
+  }
+  return sum * std::exp(a * std::log(x) - x - std::lgamma(a + 1));
+}
+
 }  // namespace
+
+double chi_square_quantile(double p, double dof) {
+  auto below = [&](double x) { return incomplete_gamma(dof / 2, x / 2) < p; };
+  double low = 0, high = dof;
+  while (below(high)) high *= 2;
+  for (int i = 0; i < 200 && high - low > 1e-14 * high; ++i) {
+    double middle = (low + high) / 2;
+    (below(middle) ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
 
 double student_quantile(double p, double dof) {
   if (p < 0.5) return -student_quantile(1 - p, dof);

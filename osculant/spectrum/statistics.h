@@ -5,6 +5,9 @@ namespace osculant {
 // The value that Student's t with `dof` > 0 degrees of freedom stays below with probability p, 0 < p < 1.
 double student_quantile(double p, double dof);
 
+// The same for chi-square with `dof` > 0 degrees of freedom.
+double chi_square_quantile(double p, double dof);
+
 // Mean and variance of numbers as they come (Welford 1962).
 class RunningMoments {
  public:
