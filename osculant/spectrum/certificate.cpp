@@ -5,7 +5,26 @@
 #include <algorithm>
 #include <cmath>
 
+#include "osculant/spectrum/statistics.h"
+
 namespace osculant {
+
+double largest_weight_beyond(const Tridiagonal& T, double point) {
+  double before = 0, current = 1, sum = 1, coupling = 0;
+  for (size_t j = 0; j < T.diagonal.size() && sum < 1e200; ++j) {
+    double next = ((point - T.diagonal[j]) * current - coupling * before) / T.off_diagonal[j];
+    if (!(next > 0)) return 1;  // a Ritz value is at or above the point
+    before = current;
+    current = next;
+    coupling = T.off_diagonal[j];
+    sum += next * next;
+  }
+  return 1 / sum;
+}
+
+double escape_probability(int64_t n, const Tridiagonal& T, double point) {
+  return random_entry_probability(n, largest_weight_beyond(T, point));
+}
 
 double lanczos_failure_probability(int64_t n, double relative_error, int64_t steps) {
   if (steps < 1 || !(relative_error > 0)) return 1;

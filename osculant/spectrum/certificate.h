@@ -3,10 +3,32 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace osculant {
 
 using at::Tensor;
+
+// A tridiagonal matrix of Lanczos: diagonal alpha_0 ... alpha_{q-1}; off-diagonal beta_0 ... beta_{q-1}, the
+// last of which couples the next vector.
+struct Tridiagonal {
+  std::vector<double> diagonal, off_diagonal;
+};
+
+// The most weight (u'v)^2 that the start v of that run can have had on an eigenvector u whose eigenvalue is
+// `point` or beyond, `point` above all Ritz values:
+//
+//   1 / (p_0(point)^2 + ... + p_q(point)^2),
+//   p_0 = 1,  beta_j p_{j+1}(x) = (x - alpha_j) p_j(x) - beta_{j-1} p_{j-1}(x),
+//
+// the Christoffel function of the orthogonal polynomials of the run, since the sum over all eigenvectors of
+// (u'v)^2 p_i(l) p_j(l) is 1 for i = j and 0 otherwise. 1 for a point that is not above all Ritz values.
+double largest_weight_beyond(const Tridiagonal& T, double point);
+
+// The probability, over a start v drawn from the sphere in R^n, of a weight no larger than that: an
+// eigenvalue at or beyond `point` escaped with at most this probability (van Dorsselaer, Hochstenbach & van
+// der Vorst 2000). It holds whatever the spectrum is, and however the number of steps was chosen.
+double escape_probability(int64_t n, const Tridiagonal& T, double point);
 
 // The probability over a random start in R^n that q steps of Lanczos on a positive semidefinite matrix leave
 // (l_max - its largest Ritz value) / l_max > e: at most 1.648 sqrt(n) exp(-sqrt(e) (2q - 1)) (Kuczynski &

@@ -164,7 +164,7 @@ class Eigensolver {
       if (!lanczos.extend()) return Outcome::non_finite;
       if (!due(lanczos)) continue;
       look(lanczos);
-      note_width();
+      note_ends();
       auto index = wanted_indices(options_.target, ritz_.value, count_);
       converged_ = std::count_if(index.begin(), index.end(), [&](int64_t i) { return has_converged(i); });
       bool enough = ritz_.size() >= wanted_ || lanczos.exhausted();
@@ -199,16 +199,9 @@ class Eigensolver {
     return order;
   }
 
-  // The ends of the spectrum, and how far beyond its Ritz value each may lie.
-  void note_width() {
-    if (ritz_.value.front() <= lowest_ritz_) {
-      lowest_ritz_ = ritz_.value.front();
-      lowest_ = A_.positive_semidefinite() ? 0 : lowest_ritz_ - ritz_.residual.front();
-    }
-    if (ritz_.value.back() >= highest_ritz_) {
-      highest_ritz_ = ritz_.value.back();
-      highest_ = highest_ritz_ + ritz_.residual.back();
-    }
+  void note_ends() {
+    lowest_ritz_ = std::min(lowest_ritz_, ritz_.value.front());
+    highest_ritz_ = std::max(highest_ritz_, ritz_.value.back());
   }
 
   // The wanted pairs as the recurrence has them.
@@ -305,16 +298,16 @@ class Eigensolver {
   bool looks_up() const { return options_.target != EigenTarget::smallest; }
   bool looks_down() const { return options_.target != EigenTarget::largest; }
 
-  // The probability that q steps left an eigenvalue `top` or more above with `ritz_high` the largest Ritz
-  // value, and the same below: both ends by the bound of Kuczynski & Wozniakowski on A - l_min I and l_max I
-  // - A.
-  double failure(int64_t n, int64_t steps, double top, double ritz_high, double bottom,
-                 double ritz_low) const {
+  // The probability that an eigenvalue at or beyond `top`, or at or below `bottom`, escaped the first cycle.
+  double escape(int64_t n, const Lanczos& lanczos, double top, double bottom) const {
+    const Tridiagonal& T = lanczos.first_cycle();
     double p = 0;
-    if (looks_up())
-      p += lanczos_failure_probability(n, shifted_relative_error(top, ritz_high, lowest_), steps);
-    if (looks_down())
-      p += lanczos_failure_probability(n, shifted_relative_error(-bottom, -ritz_low, -highest_), steps);
+    if (looks_up()) p += escape_probability(n, T, top);
+    if (looks_down()) {
+      Tridiagonal negative = T;
+      for (double& alpha : negative.diagonal) alpha = -alpha;
+      p += escape_probability(n, negative, -bottom);
+    }
     return std::min(p, 1.0);
   }
 
@@ -325,9 +318,7 @@ class Eigensolver {
       top = std::max(top, -bottom);
       bottom = -top;
     }
-    result_.extreme_failure_probability = lanczos.exhausted() ? 0
-                                                              : failure(A_.cols(), lanczos.first_cycle(), top,
-                                                                        highest_ritz_, bottom, lowest_ritz_);
+    result_.extreme_failure_probability = lanczos.exhausted() ? 0 : escape(A_.cols(), lanczos, top, bottom);
   }
 
   // Values at and beyond which an eigenvalue would be missing: the innermost wanted, and the tolerance.
@@ -356,8 +347,7 @@ class Eigensolver {
   // missing, which are then included, and a further search is due.
   bool search(Lanczos& lanczos) {
     result_.check_steps = 0;
-    int64_t steps =
-        options_.check_products > 0 ? options_.check_products : std::max<int64_t>(20, spent() / 2);
+    int64_t steps = options_.check_products > 0 ? options_.check_products : std::max<int64_t>(20, spent());
     if (!lanczos.start(result_.vectors)) return end_search(0);
     next_look_ = 1;
     Outcome outcome = Outcome::converged;
@@ -373,10 +363,9 @@ class Eigensolver {
       look(lanczos);
       missed = missing();
       if (missed.empty()) {
-        double p = lanczos.exhausted()
-                       ? 0
-                       : failure(A_.cols() - result_.values.numel(), lanczos.first_cycle(), missing_above(),
-                                 ritz_.value.back(), missing_below(), ritz_.value.front());
+        double p = lanczos.exhausted() ? 0
+                                       : escape(A_.cols() - result_.values.numel(), lanczos, missing_above(),
+                                                missing_below());
         if (p <= options_.failure_probability || result_.check_steps >= steps) return end_search(p);
       } else if (std::all_of(missed.begin(), missed.end(), [&](int64_t i) { return has_converged(i); })) {
         return include(lanczos, missed);
@@ -434,7 +423,6 @@ class Eigensolver {
   Tensor AQ_, measured_;
   int64_t before_, count_ = 0, wanted_ = 0, limit_ = 0, next_look_ = 0, converged_ = 0;
   double scale_ = 0, measured_noise_ = -1;
-  double lowest_ = 0, highest_ = 0;
   double lowest_ritz_ = std::numeric_limits<double>::infinity(), highest_ritz_ = -lowest_ritz_;
 };
 

@@ -58,7 +58,7 @@ struct EigenOptions {
   // The search from a fresh random vector for pairs that were missed. It goes on until none is there except
   // with this probability, or its products are spent.
   double failure_probability = 0.01;
-  int64_t check_products = -1;  // -1: half of what was spent before it, at least 20; 0: no search
+  int64_t check_products = -1;  // -1: as many as were spent before it, at least 20; 0: no search
 
   // Rounding error of a product, relative to the operator's norm, where the caller has measured it against
   // float64. The measurement made here sees the rounding of products, not that of data they have in common.
@@ -87,7 +87,8 @@ struct Eigenvalue {
 //    nothing missing; an eigenvalue beyond the innermost wanted value by more than tolerance * scale is
 //    missing with at most the probability `missed_failure_probability`.
 //
-// 2 and 3 are bounds in exact arithmetic that take the width of the spectrum from the Ritz values.
+// 2 and 3 are bounds in exact arithmetic for the steps that were made (certificate.h), whatever the spectrum
+// is.
 struct EigenResult {
   EigenTarget target = EigenTarget::largest;
   Tensor values;   // float64 [k], CPU, in the target's order

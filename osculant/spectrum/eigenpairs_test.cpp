@@ -10,6 +10,8 @@
 
 #include "osculant/base/error.h"
 #include "osculant/spectrum/certificate.h"
+#include "osculant/spectrum/lanczos.h"
+#include "osculant/spectrum/statistics.h"
 #include "osculant/spectrum/testing.h"
 
 namespace osculant {
@@ -282,6 +284,18 @@ TEST(Eigenpairs, SearchUntilTheProbabilityOfAMissIsAsSmallAsAskedFor) {
   }
 }
 
+TEST(Eigenpairs, FailureProbabilityIsANumberInManyDimensionsToo) {
+  // Outliers of both signs over a bulk. The bound of Kuczynski & Wozniakowski would need 250 steps here.
+  int64_t n = 100000;
+  Tensor bulk = RandomStream(16, "bulk").normal({n - 10}, at::kDouble) * 0.02;
+  Tensor d = cat({at::linspace(1, 2, 6, at::kDouble), at::linspace(-1.5, -0.5, 4, at::kDouble), bulk});
+  auto result = eigenpairs(*rotated_diagonal(d, 16, at::kFloat), {.count = 5, .krylov_dimension = 60});
+  EXPECT_TRUE(result.converged());
+  EXPECT_LE(result.extreme_failure_probability, 0.01);
+  EXPECT_LE(result.missed_failure_probability, 0.01);
+  EXPECT_LT(result.check_steps, 40);
+}
+
 TEST(Eigenpairs, ReportTheirValuesAndStatements) {
   auto A = rotated_diagonal(testing::spectra(500)[2].eigenvalues, 12);
   auto result = eigenpairs(*A, {.count = 2, .target = EigenTarget::both});
@@ -332,6 +346,62 @@ TEST(Certificate, CoversWhatHappensOverRandomStarts) {
     failures += r.values[0].item<double>() < 1 - e;
   }
   EXPECT_LE(static_cast<double>(failures) / starts, bound);
+}
+
+// The weight of a random start on the top eigenvector, and the run from it.
+struct Run {
+  double weight = 0, top = 0;
+  Tridiagonal T;
+};
+Run run_of(const Tensor& d, int64_t steps, uint64_t seed) {
+  auto A = diagonal_operator(d);
+  RandomStream random(seed, "start");
+  Lanczos lanczos(*A, {steps, 1e-14, true}, random);
+  lanczos.start();
+  while (!lanczos.full()) lanczos.extend();
+  double entry = lanczos.basis()[-1][0].item<double>();
+  return {entry * entry, d[-1].item<double>(), lanczos.first_cycle()};
+}
+
+TEST(Certificate, NoStartHasMoreWeightBeyondAPointThanTheRunAllows) {
+  Tensor d = at::linspace(0, 1, 12, at::kDouble);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    double before = 1;
+    for (int64_t steps : {2, 4, 8, 11}) {
+      auto [weight, top, T] = run_of(d, steps, seed);
+      double most = largest_weight_beyond(T, top);
+      EXPECT_GE(most, weight * (1 - 1e-6));
+      EXPECT_LE(most, before);
+      EXPECT_LE(largest_weight_beyond(T, top + 0.1), most);
+      before = most;
+    }
+    // With n - 1 steps all n polynomials are known, and the weight with them.
+    auto [weight, top, T] = run_of(d, 11, seed);
+    EXPECT_NEAR(largest_weight_beyond(T, top), weight, 1e-6 * weight);
+    EXPECT_EQ(largest_weight_beyond(T, 0.5), 1) << "no bound amid the Ritz values";
+  }
+}
+
+TEST(Certificate, EscapesAreAsRareAsItSays) {
+  // An eigenvalue escapes at level p when the bound says so though it is there. With n - 1 steps p is
+  // uniform.
+  Tensor d = at::linspace(0, 1, 12, at::kDouble);
+  for (int64_t steps : {4, 8, 11}) {
+    int escapes = 0;
+    for (uint64_t seed = 0; seed < 400; ++seed) {
+      auto run = run_of(d, steps, seed);
+      escapes += escape_probability(12, run.T, run.top) <= 0.1;
+    }
+    EXPECT_LE(escapes, 40 + 3 * 6);
+    EXPECT_GE(escapes, steps == 11 ? 40 - 3 * 6 : 0);
+  }
+}
+
+TEST(Certificate, EntriesOfRandomUnitVectorsHaveTheirDistribution) {
+  EXPECT_NEAR(random_entry_probability(2, 0.5), 0.5, 1e-12);   // arcsine law
+  EXPECT_NEAR(random_entry_probability(3, 0.09), 0.3, 1e-12);  // uniform (Archimedes)
+  EXPECT_NEAR(random_entry_probability(1500000, 1e-14), std::sqrt(2 * 1.5e6 * 1e-14 / M_PI), 1e-9);
+  EXPECT_EQ(random_entry_probability(1, 0.5), 0);
 }
 
 TEST(Certificate, ShiftedRelativeErrorIsAShareOfTheWidth) {

@@ -17,7 +17,9 @@ Lanczos::Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream
 bool Lanczos::start(const Tensor& deflated) {
   deflated_ = deflated.defined() && deflated.size(1) > 0 ? deflated.t() : Tensor();
   alpha_.clear(), beta_.clear(), arrow_.clear(), omega_.clear(), before_.clear();
-  size_ = kept_ = steps_ = first_cycle_ = 0;
+  size_ = kept_ = steps_ = 0;
+  first_cycle_ = {};
+  in_first_cycle_ = true;
   removed_.clear();
   next_norm_ = defect_ = 0;
   again_ = exhausted_ = false;
@@ -64,13 +66,18 @@ bool Lanczos::extend() {
     return false;
   }
   ++steps_;
-  if (kept_ == 0) first_cycle_ = steps_;
   double before = j > 0 && j != kept_ ? beta_[j - 1] : 0;
   scale_ = std::max(scale_, std::abs(alpha_[j]) + before + norm);
   estimate_orthogonality(j, norm);
   norm = keep_orthogonal(j, norm);
   size_ = j + 1;
-  if (norm > 10 * space_.epsilon() * scale_) {
+  double negligible = 10 * space_.epsilon() * scale_;
+  if (in_first_cycle_) {
+    first_cycle_.diagonal.push_back(alpha_[j]);
+    first_cycle_.off_diagonal.push_back(std::max(norm, negligible));
+    in_first_cycle_ = norm > negligible;
+  }
+  if (norm > negligible) {
     w.div_(norm);
   } else {  // an invariant subspace: go on from a fresh vector, uncoupled
     norm = 0;
@@ -208,6 +215,7 @@ void Lanczos::restart(const Tensor& S, const Tensor& values) {
   Tensor last = S[size_ - 1] * next_norm_;
   defect_ += defect_outside(S);
   removed_.clear();
+  in_first_cycle_ = false;
   combine_columns_in_place(basis(), S);
   basis_[S.size(1)].copy_(basis_[size_]);
   size_ = kept_ = S.size(1);

@@ -8,6 +8,7 @@
 
 #include "osculant/base/random.h"
 #include "osculant/linop/linear_operator.h"
+#include "osculant/spectrum/certificate.h"
 
 namespace osculant {
 
@@ -49,7 +50,8 @@ class Lanczos {
   double next_norm() const { return next_norm_; }  // beta
   double scale() const { return scale_; }   // largest row sum of abs(T) seen: about norm_2(A), never less
   int64_t steps() const { return steps_; }  // products since start()
-  int64_t first_cycle() const { return first_cycle_; }  // products from start() to the first restart
+  // T from start() to the first restart or invariant subspace: what a random start can be held to.
+  const Tridiagonal& first_cycle() const { return first_cycle_; }
   int64_t rows_reorthogonalised() const {
     return rows_reorthogonalised_;
   }                                                                // basis vectors read for it, in all
@@ -77,10 +79,11 @@ class Lanczos {
   std::vector<double> arrow_;           // couples the kept Ritz vectors and the vector after them
   std::vector<double> omega_, before_;  // estimates of v_i'v_j for the newest vector and the one before it
   std::vector<std::pair<int64_t, Tensor>> removed_;  // (j, what was removed from A v_j along the basis)
-  int64_t size_ = 0, kept_ = 0, steps_ = 0, first_cycle_ = 0, rows_reorthogonalised_ = 0;
+  int64_t size_ = 0, kept_ = 0, steps_ = 0, rows_reorthogonalised_ = 0;
   double next_norm_ = 0, scale_ = 0, defect_ = 0;
   int64_t stretch_begin_ = 0, stretch_end_ = 0;  // what the last reorthogonalisation was against
-  bool again_ = false, exhausted_ = false;
+  bool again_ = false, exhausted_ = false, in_first_cycle_ = true;
+  Tridiagonal first_cycle_;
 };
 
 }  // namespace osculant

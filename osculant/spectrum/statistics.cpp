@@ -65,6 +65,11 @@ double chi_square_quantile(double p, double dof) {
   return (low + high) / 2;
 }
 
+double random_entry_probability(int64_t n, double square) {
+  if (n < 2) return square < 1 ? 0 : 1;
+  return incomplete_beta(0.5, static_cast<double>(n - 1) / 2, square);
+}
+
 double student_quantile(double p, double dof) {
   if (p < 0.5) return -student_quantile(1 - p, dof);
   double low = 0, high = 1;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 namespace osculant {
 
 // The value that Student's t with `dof` > 0 degrees of freedom stays below with probability p, 0 < p < 1.
@@ -7,6 +9,10 @@ double student_quantile(double p, double dof);
 
 // The same for chi-square with `dof` > 0 degrees of freedom.
 double chi_square_quantile(double p, double dof);
+
+// P(c^2 <= square) for an entry c of a vector drawn from the unit sphere in R^n: c^2 is distributed as
+// Beta(1/2, (n - 1)/2), so that this is about sqrt(2 n square / pi).
+double random_entry_probability(int64_t n, double square);
 
 // Mean and variance of numbers as they come (Welford 1962).
 class RunningMoments {
