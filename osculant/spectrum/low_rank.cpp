@@ -130,9 +130,9 @@ class Factorizer {
 
   std::string words_of_tolerance() const {
     if (options_.tolerance == 0) return fmt::format("the rank asked for, {}", options_.count);
-    return fmt::format("{} of norm_F(A) left {} rank {}", options_.tolerance,
-                       result_.stop == LowRankStop::rank ? "needs more than" : "asked for, reached by",
-                       count_);
+    if (result_.stop == LowRankStop::rank)
+      return fmt::format("an error of {} norm_F(A) needs a rank above {}", options_.tolerance, count_);
+    return fmt::format("the rank for an error of {} norm_F(A)", options_.tolerance);
   }
 
   // ---- by the matrix ----

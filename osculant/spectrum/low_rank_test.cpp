@@ -164,6 +164,7 @@ TEST(LowRank, RankIsChosenByTheError) {
   auto flat = rotated_diagonal(at::ones({kSize}, at::kDouble), 4);
   auto beyond = low_rank(*flat, {.method = LowRankMethod::randomized_qr, .count = 30, .tolerance = 0.1});
   EXPECT_EQ(beyond.stop, LowRankStop::rank);
+  EXPECT_THAT(beyond.report(), ::testing::HasSubstr("rank above 30"));
 }
 
 TEST(LowRank, OfAnOperatorNoLargerThanTheRankIsTheOperator) {
