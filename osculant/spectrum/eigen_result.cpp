@@ -52,7 +52,7 @@ std::string pairing_words(const EigenResult& result) {
 }
 
 std::string missed_words(const EigenResult& result) {
-  std::string margin = format_number(result.tolerance * result.scale);
+  std::string margin = format_number(result.missed_margin());
   if (result.stop == EigenStop::exact) return "None can be missing: the matrix was formed.\n";
   std::string text;
   if (result.checked && result.missed_failure_probability > 0.5) {
@@ -69,7 +69,7 @@ std::string missed_words(const EigenResult& result) {
     text = fmt::format(
         "Not searched for missed ones; the outermost is the end of the spectrum to {} with probability "
         "of error <= {}.\n",
-        margin, probability(result.extreme_failure_probability));
+        format_number(result.tolerance * result.scale), probability(result.extreme_failure_probability));
   }
   if (result.found_by_check > 0)
     text += fmt::format("An earlier search found {} that the first run had missed; included.\n",

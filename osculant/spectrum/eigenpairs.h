@@ -77,18 +77,16 @@ struct Eigenvalue {
 // Eigenpairs and what is known about them. Three statements, each with its own field:
 //
 // 1. Pairing, certain but for rounding, which is allowed for: the values pair one to one with as many
-// distinct
-//    eigenvalues (counted with multiplicity) of the operator, each within `pairing_bound`.
+//    distinct eigenvalues (counted with multiplicity) of the operator, each within `pairing_bound`.
 // 2. An eigenvalue lies beyond the outermost value by more than tolerance * scale with at most the
-// probability
-//    `extreme_failure_probability` over the random start.
+//    probability `extreme_failure_probability` over the random start.
 // 3. A search from a fresh random vector orthogonal to the vectors found took `check_steps` steps and ended
-// with
-//    nothing missing; an eigenvalue beyond the innermost wanted value by more than tolerance * scale is
+//    with nothing missing; an eigenvalue beyond the innermost wanted value by more than missed_margin() is
 //    missing with at most the probability `missed_failure_probability`.
 //
 // 2 and 3 are bounds in exact arithmetic for the steps that were made (certificate.h), whatever the spectrum
-// is.
+// is. The search sees the operator between vectors orthogonal to those found, whose residuals may have moved
+// an eigenvalue by the pairing bound (Weyl); hence the margin.
 struct EigenResult {
   EigenTarget target = EigenTarget::largest;
   Tensor values;   // float64 [k], CPU, in the target's order
@@ -115,6 +113,8 @@ struct EigenResult {
   EigenStop stop = EigenStop::converged;
   std::string message;  // the stop in words, with its numbers
 
+  // tolerance * scale + pairing_bound
+  double missed_margin() const { return tolerance * scale + pairing_bound; }
   bool converged() const { return stop == EigenStop::converged || stop == EigenStop::exact; }
   std::vector<Eigenvalue> largest() const;   // descending; empty for `smallest`
   std::vector<Eigenvalue> smallest() const;  // ascending; empty unless smallest or both were asked for

@@ -39,7 +39,7 @@ Tensor truth(Tensor eigenvalues, EigenTarget target, int64_t count) {
 // pairing bound of the i-th eigenvalue, but where an eigenvalue less than the search's margin beyond the
 // innermost value was passed over.
 void expect_values_hold(const EigenResult& result, const Tensor& values, const Tensor& expected, bool upper) {
-  double margin = result.tolerance * result.scale + result.noise;
+  double margin = result.missed_margin();
   Tensor beyond = upper ? expected - values : values - expected;
   Tensor reach = upper ? values[-1] + margin - values : values - values[-1] + margin;
   EXPECT_LE(largest(beyond.clamp_max(0)), result.pairing_bound);

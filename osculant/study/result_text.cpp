@@ -90,9 +90,10 @@ std::string eigenvalues_table(const SpectrumRecord& spectrum) {
   if (spectrum.miss_probability == 0) return out + "  None further out can have been missed.\n";
   bool bounded = spectrum.miss_probability < 1;
   return out +
-         fmt::format("  Probability that one further out was missed by more than {} of the largest: {}.\n",
-                     format_number(spectrum.tolerance),
-                     bounded ? "at most " + format_number(spectrum.miss_probability) : "unknown");
+         fmt::format(
+             "  Probability that one further out was missed by more than that and {} of the largest: {}.\n",
+             format_number(spectrum.tolerance),
+             bounded ? "at most " + format_number(spectrum.miss_probability) : "unknown");
 }
 
 std::string curvature_meaning(const SpectrumRecord& spectrum) {
