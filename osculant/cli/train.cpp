@@ -33,7 +33,7 @@ int run(const RunOptions& options) {
   require_usable(config.run.out, options.existing());
   Problem problem = load_problem(config);
   PlanRecord plan = plan_training(problem, config);
-  if (options.resume()) require_same_run(config.run.out, config);
+  if (options.resume()) require_same_training(config.run.out, config);
   print_message("plan: " + to_text(plan));
   ResultDirectory folder(config.run.out, options.existing());
   folder.write("run.toml", config.to_toml());

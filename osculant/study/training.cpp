@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <filesystem>
 #include <memory>
 
 #include "osculant/base/error.h"
@@ -15,122 +13,18 @@
 #include "osculant/io/safetensors.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/minimizer.h"
+#include "osculant/study/same_run.h"
+#include "osculant/study/training_setup.h"
 #include "osculant/study/watchers.h"
 
 namespace osculant {
 namespace {
-
-constexpr int64_t default_batch_size = 256;
-constexpr int64_t full_batch_limit = 2048;  // up to here every step sees all examples, unless told otherwise
-constexpr int64_t chunk = 1024;             // a larger batch is worked on in pieces
-
-void fill_defaults(const Problem& problem, RunConfig& config) {
-  TrainConfig& train = config.train;
-  int64_t examples = problem.train.size(), required = problem.model.required_batch_size();
-  if (train.method.empty()) fail_usage("train.method is not given: in the run file, or with --method adam");
-  if (train.batch_size.empty())
-    train.batch_size = required > 0                   ? std::to_string(required)
-                       : examples <= full_batch_limit ? "full"
-                                                      : std::to_string(default_batch_size);
-}
-
-Method method_of(const RunConfig& config) {
-  const TrainConfig& train = config.train;
-  const MethodInfo* info = nullptr;
-  try {
-    info = &find_method(train.method);
-  } catch (const Error& error) {
-    fail_usage(fmt::format("{}: {}", config.origin("train.method"), error.what()));
-  }
-  try {
-    return info->make(train.options);
-  } catch (const Error& error) {  // names the option and its value; the line is ours to know
-    for (const auto& [name, value] : train.options)
-      if (std::string(error.what()).find(name) != std::string::npos)
-        fail_usage(fmt::format("{}: {}", config.origin("train.options." + name), error.what()));
-    throw;
-  }
-}
-
-Budget budget_of(const std::string& text) {
-  if (text.empty()) return {};
-  double amount = 0;
-  auto [unit, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
-  return std::string(unit) == "s" ? seconds(amount) : gradient_equivalents(amount);
-}
-
-// A batch is read in pieces, except where examples of a batch depend on each other.
-Objective training_objective(const Problem& problem, int64_t batch_size) {
-  if (int64_t required = problem.model.required_batch_size(); required > 0)
-    return problem.objective(required);
-  return problem.objective(problem.model.couples_examples() ? batch_size : std::min(batch_size, chunk));
-}
-
-// Metrics beside the training loss: "accuracy", "test.loss", "test.accuracy".
-std::vector<Metric> measure(const Problem& problem, int64_t batch_size) {
-  std::vector<Metric> metrics;
-  if (!problem.metrics.empty())
-    for (const auto& [name, value] : evaluate(problem, problem.train, batch_size))
-      if (name != "loss") metrics.push_back({name, value});
-  if (problem.test)
-    for (const auto& [name, value] : evaluate(problem, *problem.test, batch_size))
-      metrics.push_back({"test." + name, value});
-  return metrics;
-}
-
-int64_t evaluation_batch_size(const Problem& problem) {
-  int64_t required = problem.model.required_batch_size();
-  return required > 0 ? required : chunk;
-}
-
-MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config) {
-  const TrainConfig& train = config.train;
-  MinimizeOptions options;
-  options.budget = budget_of(train.budget);
-  options.steps = train.steps.value_or(0);
-  options.epochs = static_cast<double>(train.epochs.value_or(0));
-  options.target = train.target;
-  options.seed = static_cast<uint64_t>(*config.run.seed);
-  options.batch_size = resolve_batch_size(train.batch_size, problem.train.size());
-  options.evaluate_every = train.evaluate_every.value_or(0);
-  options.metrics = [&problem] { return measure(problem, evaluation_batch_size(problem)); };
-  return options;
-}
-
-// The target, tried on the names it may speak of, before anything is done.
-void check_target(const Problem& problem, const RunConfig& config) {
-  if (config.train.target.empty()) return;
-  std::vector<Metric> known{{"loss", 0}};
-  for (const auto& metric : problem.metrics) known.push_back({metric.name, 0});
-  if (problem.test)
-    for (size_t i = 0, count = known.size(); i < count; ++i) known.push_back({"test." + known[i].name, 0});
-  try {
-    Target::parse(config.train.target).require_among(known);
-  } catch (const Error& error) {
-    fail_usage(
-        fmt::format("{} = \"{}\": {}", config.origin("train.target"), config.train.target, error.what()));
-  }
-}
 
 void require_limit(const RunConfig& config) {
   const TrainConfig& train = config.train;
   if (!train.steps && !train.epochs && train.budget.empty() && train.target.empty())
     fail_usage(
         "when to stop is not given: --steps, --epochs, --budget 60s (or 500ge) or --target 'loss<=1e-4'");
-}
-
-// Seconds and bytes of one gradient of a batch, measured once to warm up and once for the number.
-struct Measured {
-  double seconds = 0;
-  int64_t bytes = 0;
-};
-
-Measured measure_gradient(const Objective& batch) {
-  batch.value_and_gradient();
-  MemoryMeter meter;
-  Stopwatch watch;
-  batch.value_and_gradient();
-  return {watch.seconds(), meter.peak()};
 }
 
 // Steps that the limits allow; NaN when only a target or a time ends the run.
@@ -180,41 +74,37 @@ TrainingRecord record_of(const Summary& summary) {
   return record;
 }
 
-// What may not change between a run and its continuation.
-std::map<std::string, std::string> identity(const RunConfig& config) {
-  auto values = config.values();
-  for (const char* limit :
-       {"train.steps", "train.epochs", "train.budget", "train.target", "train.evaluate_every",
-        "train.checkpoint_every", "run.threads", "run.memory_budget", "run.out", "model.mode"})
-    values.erase(limit);
-  std::erase_if(values, [](const auto& entry) { return entry.first.starts_with("analyze."); });
-  return values;
-}
+// What may change between a run and its continuation.
+const std::vector<std::string> limits{"train.steps",
+                                      "train.epochs",
+                                      "train.budget",
+                                      "train.target",
+                                      "train.evaluate_every",
+                                      "train.checkpoint_every",
+                                      "run.threads",
+                                      "run.memory_budget",
+                                      "run.out",
+                                      "model.mode",
+                                      "analyze.",
+                                      "compare."};
 
 }  // namespace
 
 PlanRecord plan_training(const Problem& problem, RunConfig& config) {
-  fill_defaults(problem, config);
-  method_of(config);
-  check_target(problem, config);
+  fill_training_defaults(problem, config);
+  training_method(config);
+  check_training(problem, config);
   require_limit(config);
   MinimizeOptions options = minimize_options(problem, config);
-  int64_t required = problem.model.required_batch_size();
-  if (required > 0 && options.batch_size % required != 0)
-    fail_usage(
-        fmt::format("{} = {}: the model was exported for exactly {} examples, so it must be a multiple",
-                    config.origin("train.batch_size"), options.batch_size, required));
-
   Objective objective = training_objective(problem, options.batch_size);
-  int64_t piece = objective.terms().front().data.batch_size();
-  Measured gradient = measure_gradient(objective.on(problem.train.range(0, piece)));
+  GradientCost gradient = measure_gradient(problem, objective);
   auto dtype_bytes = static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
   ProblemSize size{problem.model.parameters(), problem.train.size(), 1, options.batch_size, dtype_bytes};
   const MethodInfo& method = find_method(config.train.method);
   double examples = static_cast<double>(problem.train.size()),
          batch = static_cast<double>(options.batch_size);
   double ge_a_step = method.cost.value(size);
-  double seconds_a_ge = gradient.seconds * examples / static_cast<double>(piece);
+  double seconds_a_ge = gradient.seconds;
   double steps = planned_steps(options, ge_a_step, std::ceil(examples / batch));
 
   PlanRecord record;
@@ -240,21 +130,8 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
   return record;
 }
 
-void require_same_run(const std::string& folder, const RunConfig& config) {
-  std::string path = folder + "/run.toml";
-  if (!std::filesystem::exists(path)) return;
-  RunConfig earlier;
-  earlier.read_file(path);
-  auto before = identity(earlier), now = identity(config);
-  auto text = [](const auto& values, const std::string& key) {
-    auto found = values.find(key);
-    return found == values.end() ? std::string("not given") : found->second;
-  };
-  for (const auto* values : {&before, &now})
-    for (const auto& [key, value] : *values)
-      if (text(before, key) != text(now, key))
-        fail_usage(fmt::format("--resume: {} is {}, and in {} it was {}; going on would mix two runs", key,
-                               text(now, key), path, text(before, key)));
+void require_same_training(const std::string& folder, const RunConfig& config) {
+  require_same_run(folder, config, limits);
 }
 
 Result train(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
@@ -276,7 +153,7 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   if (best) options.observers.push_back(best);
   options.observers.push_back(checkpoints);  // last: it saves what the others know
 
-  Minimizer minimizer(objective, method_of(config), options);
+  Minimizer minimizer(objective, training_method(config), options);
   if (resume && !checkpoints->resume(minimizer)) log->truncate(0);
   Summary summary = minimizer.run();
   save_safetensors(folder.file("parameters.safetensors"), problem.model.state());

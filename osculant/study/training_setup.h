@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+#include "osculant/optim/methods.h"
+#include "osculant/optim/minimizer.h"
+#include "osculant/study/problem.h"
+
+namespace osculant {
+
+// What a configuration says about training, as the library takes it: shared by what trains once and what
+// trains many times.
+
+// Writes the batch size it chose back into `config`. Throws Error(usage) for a method that is not given.
+void fill_training_defaults(const Problem& problem, RunConfig& config);
+
+// The method of [train] with its options; Error(usage) with the line of the run file, or the flag.
+Method training_method(const RunConfig& config);
+
+// Over the training data. A batch is read in pieces, except where examples of a batch depend on each other.
+Objective training_objective(const Problem& problem, int64_t batch_size);
+
+// Limits, target, seed, batch size and metrics. The problem must outlive them.
+MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config);
+
+// The batch size, and the target tried on the names it may speak of, before anything is done. Error(usage).
+void check_training(const Problem& problem, const RunConfig& config);
+
+// One gradient over the whole training set, from one piece of it, measured once to warm up and once for the
+// number.
+struct GradientCost {
+  double seconds = 0;
+  int64_t bytes = 0;  // at the peak, of a piece
+};
+GradientCost measure_gradient(const Problem& problem, const Objective& objective);
+
+}  // namespace osculant
