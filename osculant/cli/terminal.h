@@ -11,15 +11,15 @@ namespace osculant::cli {
 std::string printable(const std::string& text);
 
 void print_out(const std::string& text);      // to stdout; Error(write) when it is full or closed
-void print_message(const std::string& text);  // a line to stderr, after clearing a live progress line
+void print_message(const std::string& text);  // a line to stderr, after clearing live progress
 
-// One line of progress on stderr. On a terminal it is rewritten in place; elsewhere a line is written now and
-// then.
+// A line of progress on stderr, or a few. On a terminal they are rewritten in place; elsewhere they are
+// written now and then.
 class ProgressLine {
  public:
   ProgressLine();
-  ~ProgressLine();  // clears the live line
-  void show(const std::string& line);
+  ~ProgressLine();                     // clears the live lines
+  void show(const std::string& text);  // lines end where the terminal does
 
  private:
   bool live_;
