@@ -38,7 +38,7 @@ void add_analyze(CLI::App& tool, int& status) {
   options->add_key("--matrix", "analyze.matrix", "LIST", "hessian, gauss_newton, or hessian,gauss_newton");
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
-  options->add_result_flags(false);
+  options->add_result_flags("do nothing if DIR is finished");
   command->footer(
       "Example:\n  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy "
       "--eigenvalues 5");

@@ -31,7 +31,7 @@ class RunOptions {
   // A flag that stands for one key of the run file.
   void add_key(const std::string& flag, const std::string& key, const std::string& value_name,
                const std::string& words);
-  void add_result_flags(bool resumable);
+  void add_result_flags(const std::string& resume_words);  // what --resume does here
 
   RunConfig config() const { return config(run_file_); }  // the run file, then --set, then flags
   RunConfig config(const std::string& run_file) const;    // with another run file
@@ -57,6 +57,7 @@ void add_init(CLI::App& tool, int& status);
 void add_check(CLI::App& tool, int& status);
 void add_analyze(CLI::App& tool, int& status);
 void add_train(CLI::App& tool, int& status);
+void add_compare(CLI::App& tool, int& status);
 void add_evaluate(CLI::App& tool, int& status);
 void add_methods(CLI::App& tool, int& status);
 

@@ -70,13 +70,10 @@ void RunOptions::add_key(const std::string& flag, const std::string& key, const 
       ->type_name(value_name);
 }
 
-void RunOptions::add_result_flags(bool resumable) {
+void RunOptions::add_result_flags(const std::string& resume_words) {
   add_key("--out", "run.out", "DIR", "where the results go; left out: runs/COMMAND-TIME");
   auto* overwrite = command_.add_flag("--overwrite", overwrite_, "replace the results in DIR");
-  command_
-      .add_flag("--resume", resume_,
-                resumable ? "go on from the last checkpoint in DIR" : "do nothing if DIR is finished")
-      ->excludes(overwrite);
+  command_.add_flag("--resume", resume_, resume_words)->excludes(overwrite);
 }
 
 RunConfig RunOptions::config(const std::string& run_file) const {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "osculant/base/interrupt.h"
 #include "osculant/cli/terminal.h"
 
@@ -9,6 +11,14 @@ namespace osculant::cli {
 
 std::string result_folder(const std::string& command, const RunConfig& config) {
   return config.run.out.empty() ? default_result_directory(command) : config.run.out;
+}
+
+RunConfig resumable_config(const RunOptions& options) {
+  RunConfig config = options.config();
+  std::string recorded = config.run.out + "/run.toml";
+  if (!options.resume() || options.has_run_file() || !config.model.kind.empty()) return config;
+  if (config.run.out.empty() || !std::filesystem::exists(recorded)) return config;
+  return options.config(recorded);
 }
 
 bool report_finished(const std::string& folder, const RunOptions& options) {

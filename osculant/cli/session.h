@@ -11,6 +11,9 @@ namespace osculant::cli {
 // the time. Empty for none.
 std::string result_folder(const std::string& command, const RunConfig& config);
 
+// The run file and the flags. `--resume --out DIR` needs no more: DIR holds the run file.
+RunConfig resumable_config(const RunOptions& options);
+
 // With --resume on a folder whose run is finished: prints its result and returns true.
 bool report_finished(const std::string& folder, const RunOptions& options);
 

@@ -1,23 +1,11 @@
 #include <fmt/format.h>
 
-#include <filesystem>
-
-#include "osculant/base/error.h"
 #include "osculant/cli/session.h"
 #include "osculant/cli/terminal.h"
 #include "osculant/study/training.h"
 
 namespace osculant::cli {
 namespace {
-
-// `osculant train --resume --out DIR` needs no more: DIR holds the run file.
-RunConfig configuration(const RunOptions& options) {
-  RunConfig config = options.config();
-  std::string recorded = config.run.out + "/run.toml";
-  if (!options.resume() || options.has_run_file() || !config.model.kind.empty()) return config;
-  if (config.run.out.empty() || !std::filesystem::exists(recorded)) return config;
-  return options.config(recorded);
-}
 
 void say_how_to_go_on(const Result& result, const std::string& folder) {
   if (result.status == "interrupted")
@@ -27,7 +15,7 @@ void say_how_to_go_on(const Result& result, const std::string& folder) {
 }
 
 int run(const RunOptions& options) {
-  RunConfig config = configuration(options);
+  RunConfig config = resumable_config(options);
   config.run.out = result_folder("train", config);
   if (report_finished(config.run.out, options)) return exit_done;
   require_usable(config.run.out, options.existing());
@@ -66,7 +54,7 @@ void add_train(CLI::App& tool, int& status) {
   options->add_key("--evaluate-every", "train.evaluate_every", "STEPS",
                    "evaluate on all the data; default an epoch");
   options->add_key("--checkpoint-every", "train.checkpoint_every", "STEPS", "default 30 s of work");
-  options->add_result_flags(true);
+  options->add_result_flags("go on from the last checkpoint in DIR");
   command->footer(
       "Example:\n  osculant train --model m.pt2 --data train.safetensors --loss cross_entropy \\\n"
       "      --method hessian_free --budget 60s --out runs/first");

@@ -53,6 +53,10 @@ bool Target::reached(double value) const {
   return value > bound_;
 }
 
+bool Target::higher_is_better() const {
+  return comparison_.front() == '>';
+}
+
 std::string Target::str() const {
   return fmt::format("{} {} {}", metric_, comparison_, bound_);
 }

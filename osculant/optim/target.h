@@ -21,6 +21,7 @@ class Target {
 
   const std::string& metric() const { return metric_; }
   bool reached(double value) const;  // false for NaN
+  bool higher_is_better() const;     // >= or >
   std::string str() const;           // "loss <= 0.0001"
   // Throws Error(usage), with the nearest name, when no metric is called that.
   void require_among(const std::vector<Metric>& metrics) const;

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "osculant/study/contestant_log.h"
+
 namespace osculant {
 namespace {
 
@@ -55,6 +57,41 @@ Json to_record(const TrainingRecord& training) {
           {"final", final_values}};
 }
 
+Json to_record(const SpreadRecord& spread) {  // infinity, what was never reached, is null
+  return {{"median", spread.median}, {"low", spread.low}, {"high", spread.high}};
+}
+
+Json to_record(const VerdictRecord& row) {
+  return {{"method", row.method},
+          {"tuned", row.tuned},
+          {"runs", row.runs},
+          {"reached", row.reached},
+          {"failed", row.failed},
+          {"seconds", to_record(row.seconds)},
+          {"gradient_equivalents", to_record(row.gradient_equivalents)},
+          {"value", to_record(row.value)}};
+}
+
+Json to_record(const std::vector<ContestantRecord>& contestants) {
+  Json list = Json::array();
+  for (const auto& contestant : contestants) list.push_back(Json::parse(to_json(contestant)));
+  return list;
+}
+
+void add_comparison(Json& record, const ComparisonRecord& comparison) {
+  record["race"] = {{"budget", comparison.budget},
+                    {"target", comparison.target.empty() ? Json(nullptr) : Json(comparison.target)},
+                    {"metric", comparison.metric},
+                    {"seeds", comparison.seeds},
+                    {"tune", comparison.tune},
+                    {"tuning_share", comparison.tuning_share}};
+  Json rows = Json::array();
+  for (const auto& row : comparison.verdict) rows.push_back(to_record(row));
+  record["verdict"] = {{"words", comparison.words}, {"methods", rows}};
+  record["comparison"] = to_record(comparison.runs);
+  record["tuning"] = to_record(comparison.trials);
+}
+
 Json to_record(const EvaluationRecord& evaluation) {
   Json record{
       {"parameters", evaluation.parameters}, {"loss", evaluation.loss}, {"metrics", evaluation.metrics}};
@@ -89,6 +126,7 @@ std::string to_json(const Result& result) {
   if (result.objective) record["objective"] = to_record(*result.objective);
   for (const auto& [matrix, spectrum] : result.spectrum) record["spectrum"][matrix] = to_record(spectrum);
   if (result.training) record["training"] = to_record(*result.training);
+  if (result.comparison) add_comparison(record, *result.comparison);
   if (result.evaluation) record["evaluation"] = to_record(*result.evaluation);
   if (result.check) record["check"] = to_record(*result.check);
   if (result.plan) record["plan"] = to_record(*result.plan);

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "osculant/optim/options.h"
+
 namespace osculant {
 
 // What a command found, as result.json has it (docs/result-format.md). Numbers that are not known are NaN
@@ -83,6 +85,51 @@ struct TrainingRecord {
   std::map<std::string, double> test;  // "loss" and the metrics
 };
 
+// A method, with options and a seed, on its own copy of the problem.
+struct ContestantRecord {
+  struct Point {
+    int64_t step = 0;
+    double epochs = 0, seconds = 0, gradient_equivalents = 0;  // of steps, until the evaluation
+    std::map<std::string, double> values;                      // "loss", "accuracy", "test.loss", ...
+  };
+  std::string method;  // as it was asked for: "adam", "sgd:learning_rate=0.1"
+  int64_t seed = 0;
+  OptionMap options;   // given, or found by tuning; the others are the method's defaults
+  std::string status;  // reached, missed, done (without a target), failed, interrupted
+  StopRecord stop;     // of a method that broke down: "failure", and what it said
+  std::optional<bool> reached;
+  int64_t steps = 0;
+  double epochs = 0, seconds = 0, gradient_equivalents = 0;  // of steps, to the target or to the end
+  std::map<std::string, double> final;                       // the last evaluation
+  std::vector<Point> trajectory;
+};
+
+// Over seeds. Infinity stands for what was never reached, and is larger than any number.
+struct SpreadRecord {
+  double median = 0, low = 0, high = 0;
+};
+
+struct VerdictRecord {
+  std::string method;
+  std::string tuned;  // "learning_rate = 0.01", or why nothing was
+  int64_t runs = 0, reached = 0, failed = 0;
+  SpreadRecord seconds, gradient_equivalents;  // to the target; without one, all of it
+  SpreadRecord value;  // of the metric at the end; failed runs count as infinitely bad
+};
+
+struct ComparisonRecord {
+  std::string budget;  // of each contestant
+  std::string target;  // empty: none
+  std::string metric;  // what counts: the target's, else the loss
+  bool higher_is_better = false;
+  int64_t seeds = 0, tune = 0;
+  double tuning_share = 0;               // of the budget, for each tuning trial
+  std::vector<ContestantRecord> runs;    // the race
+  std::vector<ContestantRecord> trials;  // the tuning before it
+  std::vector<VerdictRecord> verdict;    // best first
+  std::string words;                     // the verdict in a sentence
+};
+
 struct EvaluationRecord {
   std::string parameters;  // the file
   double loss = 0;
@@ -123,6 +170,7 @@ struct Result {
   std::optional<ObjectiveRecord> objective;
   std::vector<std::pair<std::string, SpectrumRecord>> spectrum;  // by matrix
   std::optional<TrainingRecord> training;
+  std::optional<ComparisonRecord> comparison;
   std::optional<EvaluationRecord> evaluation;
   std::optional<CheckRecord> check;
   std::optional<PlanRecord> plan;

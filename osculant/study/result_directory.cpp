@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 const std::vector<std::string>& known_entries() {
   static const std::vector<std::string> names{"result.json", "metrics.jsonl",          "run.toml",
                                               "report.html", "parameters.safetensors", "best.safetensors",
-                                              "checkpoints"};
+                                              "checkpoints", "contestants.jsonl"};
   return names;
 }
 

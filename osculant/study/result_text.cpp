@@ -5,6 +5,7 @@
 
 #include "osculant/base/text.h"
 #include "osculant/study/result.h"
+#include "osculant/study/verdict.h"
 
 namespace osculant {
 namespace {
@@ -190,6 +191,7 @@ std::string to_text(const Result& result) {
   if (result.objective) out += gradient_meaning(*result.objective);
   for (const auto& [matrix, spectrum] : result.spectrum) out += spectrum_text(matrix, spectrum);
   if (result.training) out += training_text(*result.training);
+  if (result.comparison) out += to_text(*result.comparison);
   if (result.evaluation)
     out += metrics_table(result.evaluation->loss, result.evaluation->metrics, result.evaluation->test);
   if (result.check) out += check_text(*result.check);

@@ -67,6 +67,13 @@ struct TrainConfig {
   OptionMap options;  // of the method
 };
 
+struct CompareConfig {
+  std::vector<std::string> methods;  // "adam", "sgd:learning_rate=0.1", "hessian_free:batch_size=full"
+  std::optional<int64_t> seeds;
+  std::optional<int64_t> tune;  // trials for each method
+  std::optional<double> tuning_share;
+};
+
 struct AnalyzeConfig {
   std::optional<int64_t> eigenvalues;
   std::vector<std::string> matrix;
@@ -93,6 +100,7 @@ struct RunConfig {
   LossConfig loss;
   std::vector<std::string> metrics;
   TrainConfig train;
+  CompareConfig compare;
   AnalyzeConfig analyze;
   RunSettings run;
 

@@ -160,6 +160,22 @@ std::vector<Key> train_keys() {
   };
 }
 
+std::vector<Key> compare_keys() {
+  using C = CompareConfig;
+  const auto compare = &RunConfig::compare;
+  return {
+      texts("compare.methods", at(compare, &C::methods), "a list of methods",
+            "[\"adam\", \"hessian_free:batch_size=full\"]",
+            "who races, each with options of its own: \"sgd:learning_rate=0.1,weight_decay=1e-4\""),
+      integer("compare.seeds", at(compare, &C::seeds), 1, "3", "runs of each method, from this many seeds"),
+      integer("compare.tune", at(compare, &C::tune), 0, "5", "trials to tune each method before; 0: none"),
+      number(
+          "compare.tuning_share", at(compare, &C::tuning_share), "a number in (0, 1]",
+          [](double value) { return value > 0 && value <= 1; }, "0.25",
+          "of the budget, for each of these trials"),
+  };
+}
+
 std::vector<Key> analyze_and_run_keys() {
   using A = AnalyzeConfig;
   using R = RunSettings;
@@ -194,7 +210,8 @@ std::vector<Key> analyze_and_run_keys() {
 const std::vector<Key>& keys() {
   static const std::vector<Key> all = [] {
     std::vector<Key> table;
-    for (auto section : {model_keys(), data_keys(), loss_keys(), train_keys(), analyze_and_run_keys()})
+    for (auto section :
+         {model_keys(), data_keys(), loss_keys(), train_keys(), compare_keys(), analyze_and_run_keys()})
       for (auto& key : section) table.push_back(std::move(key));
     return table;
   }();

@@ -1,0 +1,89 @@
+#include "osculant/study/comparison.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "osculant/base/text.h"
+#include "osculant/cli/session.h"
+#include "osculant/cli/terminal.h"
+
+namespace osculant::cli {
+namespace {
+
+std::string spent_text(const Standing& standing, const Budget& budget) {
+  bool timed = budget.unit == Budget::Unit::seconds;
+  double spent = timed ? standing.seconds : standing.gradient_equivalents;
+  return timed ? format_seconds(spent) : fmt::format("{} ge", format_number(spent));
+}
+
+std::string live_table(const ComparisonStatus& status) {
+  bool metric = status.metric != "loss";
+  std::vector<std::string> header{"method", "spent", "steps", "loss"};
+  if (metric) header.push_back(status.metric);
+  header.push_back("");
+  TextTable table(header);
+  for (const auto& standing : status.standings) {
+    std::vector<std::string> row{standing.label, spent_text(standing, status.budget),
+                                 format_count(standing.steps), format_number(standing.last.loss)};
+    double value = std::nan("");
+    for (const auto& [name, found] : standing.last.metrics)
+      if (name == status.metric) value = found;
+    if (metric) row.push_back(format_number(value));
+    row.push_back(standing.end);
+    table.add(row);
+  }
+  std::string text = fmt::format("{}, {} each\n{}", status.phase, status.budget.str(), table.str());
+  return text.substr(0, text.size() - 1);
+}
+
+int run(const RunOptions& options) {
+  RunConfig config = resumable_config(options);
+  config.run.out = result_folder("compare", config);
+  if (report_finished(config.run.out, options)) return exit_done;
+  require_usable(config.run.out, options.existing());
+  Problem problem = load_problem(config);
+  PlanRecord plan = plan_comparison(problem, config);
+  if (options.resume()) require_same_comparison(config.run.out, config);
+  print_message("plan: " + to_text(plan));
+  ResultDirectory folder(config.run.out, options.existing());
+  folder.write("run.toml", config.to_toml());
+  Result result;
+  {
+    ProgressLine progress;
+    result = compare(problem, config, folder, options.resume(),
+                     [&](const ComparisonStatus& status) { progress.show(live_table(status)); });
+  }
+  result.plan = plan;
+  int status = finish(result, &folder, options);
+  if (result.status == "interrupted")
+    print_message(
+        fmt::format("interrupted; osculant compare --resume --out {} keeps what is finished", folder.path()));
+  if (result.status == "failed") print_message("osculant: numerical failure: every method failed");
+  return status;
+}
+
+}  // namespace
+
+void add_compare(CLI::App& tool, int& status) {
+  CLI::App* command = tool.add_subcommand(
+      "compare", "race methods against each other: equal budgets, equal tuning, a verdict");
+  auto options = std::make_shared<RunOptions>(*command);
+  options->add_key("--methods", "compare.methods", "LIST",
+                   "who races, with options: adam,sgd:learning_rate=0.1,hessian_free:batch_size=full");
+  options->add_key("--budget", "train.budget", "60s|500ge", "of each run: seconds of its own steps, or work");
+  options->add_key("--target", "train.target", "TARGET",
+                   "who is there first: 'loss<=1e-4', 'test.accuracy>=0.88'");
+  options->add_key("--seeds", "compare.seeds", "N", "runs of each method; default 3");
+  options->add_key("--tune", "compare.tune", "N", "trials to tune each method before; default 5, 0: none");
+  options->add_key("--batch-size", "train.batch_size", "B", "examples a step, or full");
+  options->add_key("--evaluate-every", "train.evaluate_every", "STEPS",
+                   "evaluate on all the data; default an epoch");
+  options->add_result_flags("keep the runs that are finished in DIR");
+  command->footer(
+      "Example:\n  osculant compare --model mlp:784-256-10 --data fashion_mnist --loss cross_entropy \\\n"
+      "      --set data.scale=255 --methods adam,momentum --target 'loss<=0.3' --budget 30s");
+  command->callback([options, &status] { status = run(*options); });
+}
+
+}  // namespace osculant::cli
