@@ -14,9 +14,10 @@ namespace osculant {
 
 namespace {
 
-// What most decides whether a method does well: its learning rate, else the damping it starts with.
+// What most decides whether a method does well: its learning rate, else the damping, radius or sigma it
+// starts with.
 std::string tuned_option(const std::vector<OptionInfo>& options) {
-  for (const char* name : {"learning_rate", "damping"})
+  for (const char* name : {"learning_rate", "damping", "radius", "sigma"})
     for (const auto& option : options)
       if (option.name == name) return name;
   return "";
