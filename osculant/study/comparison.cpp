@@ -23,9 +23,15 @@ namespace osculant {
 namespace {
 
 // What may change between a comparison and its continuation.
-const std::vector<std::string> free_keys{"train.method", "train.options",     "train.checkpoint_every",
-                                         "run.threads",  "run.memory_budget", "run.out",
-                                         "model.mode",   "analyze."};
+const std::vector<std::string> free_keys{"train.method",
+                                         "train.options",
+                                         "train.checkpoint_every",
+                                         "train.keep_checkpoints",
+                                         "run.threads",
+                                         "run.memory_budget",
+                                         "run.out",
+                                         "model.mode",
+                                         "analyze."};
 
 void fill_defaults(const Problem& problem, RunConfig& config, const Entry& entry) {
   config.compare.seeds = config.compare.seeds.value_or(3);

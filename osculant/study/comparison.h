@@ -28,11 +28,11 @@ PlanRecord plan_comparison(const Problem& problem, RunConfig& config);
 // Throws Error(usage), naming the key, when the folder holds another comparison than `config` describes.
 void require_same_comparison(const std::string& folder, const RunConfig& config);
 
-// Methods against each other on the same problem. First every method that has a learning rate, or a damping,
-// not given by the user gets the same number of trials of it (tuning_values), from the first seed, each on a
-// share of the budget; then, with the best of these, every method runs once from each seed on the whole
-// budget. Methods take turns all the time (race), each on a network of its own: trial against trial, and seed
-// against seed. The memory budget is shared out evenly.
+// Methods against each other on the same problem. First every method that has a learning rate, a damping
+// or the like, not given by the user, gets the same number of trials of it (tuning_values), from the first
+// seed, each on a share of the budget; then, with the best of these, every method runs once from each seed on
+// the whole budget. Methods take turns all the time (race), each on a network of its own: trial against
+// trial, and seed against seed. The memory budget is shared out evenly.
 //
 // Contestants that come to their end are written to contestants.jsonl at once. With `resume` they are kept,
 // and those that an interruption found running begin anew.

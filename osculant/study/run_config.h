@@ -64,6 +64,7 @@ struct TrainConfig {
   std::string target;  // "test.accuracy>=0.88"
   std::optional<int64_t> evaluate_every;
   std::optional<int64_t> checkpoint_every;
+  std::optional<int64_t> keep_checkpoints;
   OptionMap options;  // of the method
 };
 

@@ -155,6 +155,8 @@ std::vector<Key> train_keys() {
               "steps between evaluations of the whole objective; left out: an epoch"),
       integer("train.checkpoint_every", at(train, &T::checkpoint_every), 1, "1000",
               "steps between checkpoints; left out: 30 s of work"),
+      integer("train.keep_checkpoints", at(train, &T::keep_checkpoints), 1, "3",
+              "so many checkpoints are kept, the newest"),
       option_table("train.options", at(train, &T::options), "{ learning_rate = 1e-3 }",
                    "of the method: osculant methods NAME"),
   };

@@ -81,6 +81,7 @@ const std::vector<std::string> limits{"train.steps",
                                       "train.target",
                                       "train.evaluate_every",
                                       "train.checkpoint_every",
+                                      "train.keep_checkpoints",
                                       "run.threads",
                                       "run.memory_budget",
                                       "run.out",
@@ -147,8 +148,9 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   if (std::string metric = watched_metric(problem, config); !metric.empty())
     best = std::make_shared<BestWeights>(folder.file("best.safetensors"), metric,
                                          higher_is_better(problem, metric));
-  auto checkpoints = std::make_shared<Checkpoints>(folder.file("checkpoints"),
-                                                   config.train.checkpoint_every.value_or(0), log, best);
+  auto checkpoints =
+      std::make_shared<Checkpoints>(folder.file("checkpoints"), config.train.checkpoint_every.value_or(0),
+                                    config.train.keep_checkpoints.value_or(3), log, best);
   options.observers = {log, std::make_shared<ProgressWatcher>(progress)};
   if (best) options.observers.push_back(best);
   options.observers.push_back(checkpoints);  // last: it saves what the others know

@@ -115,9 +115,13 @@ void BestWeights::on_evaluation(const Evaluation& evaluation, const Minimizer& m
   }
 }
 
-Checkpoints::Checkpoints(std::string folder, int64_t every_steps, std::shared_ptr<MetricsLog> log,
-                         std::shared_ptr<BestWeights> best)
-    : folder_(std::move(folder)), every_steps_(every_steps), log_(std::move(log)), best_(std::move(best)) {}
+Checkpoints::Checkpoints(std::string folder, int64_t every_steps, int64_t keep,
+                         std::shared_ptr<MetricsLog> log, std::shared_ptr<BestWeights> best)
+    : folder_(std::move(folder)),
+      every_steps_(every_steps),
+      keep_(keep),
+      log_(std::move(log)),
+      best_(std::move(best)) {}
 
 bool Checkpoints::resume(Minimizer& minimizer) {
   auto candidates = checkpoints_in(folder_);
@@ -130,8 +134,11 @@ bool Checkpoints::resume(Minimizer& minimizer) {
       log_info(fmt::format("resuming after step {} ({})", step_of(path), path.string()));
       return true;
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::data || path == candidates.back()) throw;
-      log_warning(fmt::format("{}; trying the one before", error.what()));
+      if (error.kind() != ErrorKind::data) throw;
+      std::string message = error.what();
+      if (message.find(path.string()) == std::string::npos) message = path.string() + ": " + message;
+      if (path == candidates.back()) fail_data(message);
+      log_warning(message + "; trying the one before");
     }
   }
   return false;
@@ -167,7 +174,7 @@ void Checkpoints::save(const Minimizer& minimizer) {
   if (best_ && best_->best()) archive.put("best", *best_->best());
   archive.save(fmt::format("{}/step-{:09}.safetensors", folder_, minimizer.stepper().steps()));
   auto all = checkpoints_in(folder_);
-  for (size_t i = 2; i < all.size(); ++i) fs::remove(all[i], error);
+  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) fs::remove(all[i], error);
   since_last_.reset();
 }
 

@@ -46,11 +46,11 @@ class BestWeights : public Observer {
 };
 
 // checkpoints/step-N.safetensors: every 30 s of work, or every so many steps, and when the run is
-// interrupted. The last two are kept, so that there is one even when the disk fills up while the next is
-// written.
+// interrupted. Each is written whole or not at all; the newest `keep` of them are kept, so that a damaged one
+// costs no more than the way to the one before.
 class Checkpoints : public Observer {
  public:
-  Checkpoints(std::string folder, int64_t every_steps, std::shared_ptr<MetricsLog> log,
+  Checkpoints(std::string folder, int64_t every_steps, int64_t keep, std::shared_ptr<MetricsLog> log,
               std::shared_ptr<BestWeights> best);
 
   // Loads the newest checkpoint that can be read into the minimizer, and takes back the lines of
@@ -66,7 +66,7 @@ class Checkpoints : public Observer {
   void save(const Minimizer& minimizer);
 
   std::string folder_;
-  int64_t every_steps_;
+  int64_t every_steps_, keep_;
   std::shared_ptr<MetricsLog> log_;
   std::shared_ptr<BestWeights> best_;
   Stopwatch since_last_;
