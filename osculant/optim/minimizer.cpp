@@ -220,8 +220,8 @@ std::optional<Summary> Minimizer::advance(const Budget& slice) {
   if (stop->reason == StopReason::numerical_failure) stepper_.restore_last_good();
   if (last_.step != stepper_.steps() || stop->reason == StopReason::numerical_failure) evaluate();
   auto summary = summarize(*stop);
-  stepper_.release();
   for (const auto& observer : options_.observers) observer->on_end(summary, *this);
+  stepper_.release();
   if (averages()) stepper_.objective().layout().assign(stepper_.average());
   return summary;
 }

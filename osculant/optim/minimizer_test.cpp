@@ -235,13 +235,15 @@ TEST(Minimizer, evaluates_in_evaluation_mode_and_leaves_no_trace) {
 }
 
 TEST(Minimizer, resumes_where_it_was_saved) {
-  for (const auto& method : {methods::adam(), methods::hessian_free()}) {
+  for (const auto& [method, batch_size] :
+       {std::pair(methods::adam(), int64_t{16}), std::pair(methods::hessian_free(), int64_t{16}),
+        std::pair(methods::lbfgs(), full_batch)}) {
     Archive archive("test", 1);
     auto recorder = std::make_shared<Recorder>();
     recorder->save_at = 4;
     recorder->archive = &archive;
     auto objective = testing::small_mlp();
-    MinimizeOptions options{.steps = 9, .seed = 3, .batch_size = 16, .observers = {recorder}};
+    MinimizeOptions options{.steps = 9, .seed = 3, .batch_size = batch_size, .observers = {recorder}};
     auto whole = minimize(objective, method, options);
 
     auto fresh = testing::small_mlp();
@@ -255,9 +257,10 @@ TEST(Minimizer, resumes_where_it_was_saved) {
     EXPECT_EQ(resumed.final_loss, whole.final_loss);
     EXPECT_EQ(resumed.initial_loss, whole.initial_loss);
     EXPECT_EQ(resumed.steps, whole.steps);
+    EXPECT_EQ(resumed.gradient_equivalents, whole.gradient_equivalents);
     EXPECT_EQ(second->steps.size(), 5u);
     EXPECT_EQ(second->steps.front().step, 5);
-    EXPECT_EQ(second->log, "s..e...e|");
+    EXPECT_EQ(second->log, batch_size == full_batch ? "s.e.e.e.e.e|" : "s..e...e|") << method.name();
   }
 }
 

@@ -27,6 +27,11 @@ double norm_of(const Tensor& x) {
   return VectorSpace(x.numel(), x.options()).norm(x);
 }
 
+// So that a sum of charges that goes on from here has the bits it would have had.
+void restore_total(CostLedger& ledger, double gradient_equivalents) {
+  ledger.restore(gradient_equivalents, ledger.products(), ledger.gradients());
+}
+
 // One order a term. A term whose source is read whole takes part in every step with all its examples.
 std::vector<DataOrder> make_orders(const Objective& objective, const StepperOptions& options) {
   std::vector<DataOrder> orders;
@@ -60,9 +65,10 @@ struct Stepper::Pending {
   std::shared_ptr<Linearization> linearization;
   ForwardState::Snapshot before, after;
   Point point;
-  int64_t epoch;  // of theta
-  double equivalents;
+  int64_t epoch;       // of theta
+  double equivalents;  // not charged to a step yet
   double seconds;
+  double ledger_before;
 };
 
 Stepper::Stepper(Objective objective, const Method& method, const StepperOptions& options)
@@ -123,7 +129,7 @@ Stepper::Pending& Stepper::pending() {
   Point point{value, gradient_norm, usable(value, gradient_norm, objective_.layout().dtype()), whole};
   pending_ = std::make_shared<Pending>(
       Pending{batch, linearization, state, after, point, objective_.layout().epoch(),
-              objective_.ledger().gradient_equivalents() - before, watch.seconds()});
+              objective_.ledger().gradient_equivalents() - before, watch.seconds(), before});
   return *pending_;
 }
 
@@ -146,6 +152,7 @@ std::optional<double> Stepper::known_gradient_norm() const {
 void Stepper::release() {
   if (!pending_) return;
   forward_.restore(pending_->before);
+  if (pending_->equivalents > 0) restore_total(objective_.ledger(), pending_->ledger_before);
   pending_.reset();
 }
 
@@ -167,8 +174,11 @@ StepRecord Stepper::step() {
     record.note =
         fmt::format("skipped: loss {:.4g}, gradient norm {:.4g}", record.loss_before, record.gradient_norm);
   }
-  if (record.interrupted) {
-    release();
+  if (record.interrupted) {  // as if it had not begun
+    forward_.restore(here.after);
+    here.seconds = seconds;
+    here.equivalents = equivalents;
+    restore_total(objective_.ledger(), before);
     return record;
   }
   finish(record, seconds + watch.seconds(),
@@ -309,7 +319,7 @@ void Stepper::apply(const Step& step, const StepOutcome& outcome, const Trials& 
   double value = kept.linearization->value(), norm = norm_of(kept.linearization->gradient());
   Point point{value, norm, usable(value, norm, layout.dtype()), here->point.is_training_loss};
   pending_ = std::make_shared<Pending>(
-      Pending{objective_, kept.linearization, here->before, here->after, point, layout.epoch(), 0, 0});
+      Pending{objective_, kept.linearization, here->before, here->after, point, layout.epoch(), 0, 0, 0});
 }
 
 void Stepper::finish(StepRecord& record, double seconds, double equivalents) {
@@ -373,6 +383,11 @@ void Stepper::save(Archive& archive) const {
               std::vector<double>{static_cast<double>(c.steps), static_cast<double>(c.failures),
                                   static_cast<double>(c.rejections), static_cast<double>(c.failed),
                                   static_cast<double>(c.rejected), c.seconds, c.gradient_equivalents});
+  // The ledger's total when the next step's work begins; work that is there already is paid for.
+  bool prepaid = pending_ && pending_->equivalents == 0 && pending_->epoch == objective_.layout().epoch();
+  archive.put("prepaid", prepaid);
+  archive.put("ledger",
+              pending_ && !prepaid ? pending_->ledger_before : objective_.ledger().gradient_equivalents());
   auto direction = archive.scope("direction");
   parts_.direction->save(direction);
 }
@@ -408,6 +423,10 @@ void Stepper::load(const Archive& archive) {
   auto count = [&](size_t i) { return static_cast<int64_t>(counts[i]); };
   counters_ = {count(0), count(1), count(2), count(3), count(4), counts[5], counts[6]};
   parts_.direction->load(archive.scope("direction"), layout);
+  restore_total(objective_.ledger(), archive.number("ledger"));
+  if (!archive.flag("prepaid")) return;
+  pending().equivalents = pending().seconds = 0;
+  restore_total(objective_.ledger(), archive.number("ledger"));
 }
 
 }  // namespace osculant
