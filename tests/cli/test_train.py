@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import time
 import unittest
 
-from harness import USAGE, WRITE, CliTest, read_safetensors
+from harness import DATA, USAGE, WRITE, CliTest, read_safetensors
 
 
 class Train(CliTest):
@@ -115,6 +117,63 @@ class StopAndGoOn(CliTest):
         self.tool(*self.long_run("--steps", str(steps), out="whole"))
         resumed, straight = (read_safetensors(self.folder / name / "parameters.safetensors") for name in ("t", "whole"))
         self.assertEqual(resumed, straight)
+
+    def killed(self, arguments, out, delay):
+        """Starts or resumes a run, and kills it `delay` seconds after it has written another checkpoint."""
+        folder = self.folder / out / "checkpoints"
+        names = lambda: set(os.listdir(folder)) if folder.exists() else set()  # noqa: E731
+        before = names()
+        process = self.start(*arguments)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None and not names() - before:
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        process.communicate(timeout=60)
+        return process.returncode
+
+    def test_killed_runs_go_on_to_the_same_bits(self):
+        """Killed twice at random moments, the newest checkpoint damaged once: the same weights, the same log."""
+        rng = random.Random(7)
+        methods = {"adam": 3000, "momentum": 3000, "lbfgs": 300, "hessian_free": 100, "inverse_correction": 40}
+        for method, steps in methods.items():
+            batch = "full" if method == "lbfgs" else "16"
+            arguments = lambda out: [  # noqa: E731
+                "train", *self.cloud_problem(), "--method", method, "--batch-size", batch, "--steps", str(steps), "--out", out, "--resume",
+                "--checkpoint-every", str(steps // 20),
+            ]  # fmt: skip
+            with self.subTest(method=method):
+                self.tool(*arguments("whole"))
+                out = f"killed-{method}"
+                kills = sum(self.killed(arguments(out), out, rng.random() * 0.1) == -signal.SIGKILL for _ in range(2))
+                self.assertGreater(kills, 0)
+                checkpoints = sorted((self.folder / out / "checkpoints").iterdir())
+                self.assertLessEqual(len([path for path in checkpoints if path.name.endswith(".safetensors")]), 3)
+                if len(checkpoints) > 1:
+                    checkpoints[-1].write_bytes(checkpoints[-1].read_bytes()[:1000])
+                self.tool(*arguments(out))
+                for name in ("parameters.safetensors", "best.safetensors"):
+                    paths = [self.folder / run / name for run in (out, "whole")]
+                    if paths[1].exists():
+                        self.assertEqual(paths[0].read_bytes(), paths[1].read_bytes())
+                logs = [[json.loads(line) for line in (self.folder / run / "metrics.jsonl").read_text().splitlines()] for run in (out, "whole")]
+                for line in logs[0] + logs[1]:
+                    del line["seconds"]
+                self.assertEqual(logs[0], logs[1])
+            shutil.rmtree(self.folder / "whole")
+
+    def test_the_last_checkpoints_are_kept(self):
+        self.tool(*self.long_run("--steps", "9", "--checkpoint-every", "1", "--set", "train.keep_checkpoints=4"))
+        self.assertEqual(sorted(os.listdir(self.folder / "t/checkpoints")), [f"step-{step:09}.safetensors" for step in (6, 7, 8, 9)])
+
+    def test_checkpoints_of_another_model_are_refused(self):
+        other = [argument.replace("2-16-3", "2-8-3") for argument in self.long_run("--steps", "9", "--checkpoint-every", "1", out="other")]
+        self.tool(*other)
+        self.tool(*self.long_run("--steps", "9", "--checkpoint-every", "1"))
+        os.remove(self.folder / "t/result.json")
+        shutil.rmtree(self.folder / "t/checkpoints")
+        shutil.copytree(self.folder / "other/checkpoints", self.folder / "t/checkpoints")
+        self.refused(DATA, *self.long_run("--steps", "9", "--resume"), says=["t/checkpoints/step-", "another model", "0.weight 8 2"])
 
     def test_resume_on_nothing_starts_and_on_a_finished_run_reports(self):
         arguments = self.long_run("--steps", "5", "--resume")
