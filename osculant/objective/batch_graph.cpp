@@ -1,7 +1,12 @@
 #include "osculant/objective/batch_graph.h"
 
+#include <fmt/format.h>
 #include <torch/autograd.h>
 #include <torch/types.h>
+
+#include "osculant/base/error.h"
+#include "osculant/linop/vector_space.h"
+#include "osculant/objective/output_jacobian.h"
 
 namespace osculant {
 namespace {
@@ -31,7 +36,7 @@ variable_list grad_of(const variable_list& outputs, const variable_list& inputs,
 
 BatchGraph::BatchGraph(const Term& term, Batch batch, const Needs& needs)
     : layout_(&term.model.layout()), loss_(&*term.loss), batch_(std::move(batch)) {
-  bool graph = needs.gradient || needs.hessian || needs.gauss_newton;
+  bool graph = needs.gradient || needs.hessian || needs.gauss_newton || needs.jacobian;
   at::AutoGradMode mode(graph);
   auto outputs = term.model.forward(batch_);
   for (const auto& z : outputs) outputs_size_ += z.numel();
@@ -40,14 +45,13 @@ BatchGraph::BatchGraph(const Term& term, Batch batch, const Needs& needs)
   sum_ = sum.detach();
   denominator_ = loss_->denominator(outputs, batch_).detach();
   if (needs.gradient || needs.hessian) differentiate(sum, needs);
-  if (!needs.gauss_newton) return;
+  if (!needs.gauss_newton && !needs.jacobian) return;
 
-  // J'u with u a dummy: linear in u, so that differentiating it by u along v gives J v.
   outputs_ = std::move(outputs);
-  for (const auto& z : outputs_) {
-    outputs_value_.push_back(z.detach());
-    dummy_.push_back(at::zeros_like(outputs_value_.back()).requires_grad_(true));
-  }
+  for (const auto& z : outputs_) outputs_value_.push_back(z.detach());
+  if (!needs.gauss_newton) return;
+  // J'u with u a dummy: linear in u, so that differentiating it by u along v gives J v.
+  for (const auto& z : outputs_value_) dummy_.push_back(at::zeros_like(z).requires_grad_(true));
   pulled_dummy_ = grad_of(outputs_, layout_->leaves(), dummy_, Graph::create);
 }
 
@@ -58,7 +62,9 @@ BatchGraph::BatchGraph(const ParameterLayout& layout, Tensor value, const Needs&
 }
 
 void BatchGraph::differentiate(const Tensor& sum, const Needs& needs) {
-  Graph graph = needs.hessian ? Graph::create : needs.gauss_newton ? Graph::retain : Graph::release;
+  Graph graph = needs.hessian                          ? Graph::create
+                : needs.gauss_newton || needs.jacobian ? Graph::retain
+                                                       : Graph::release;
   gradient_ = grad_of({sum}, layout_->leaves(), {}, graph);
 }
 
@@ -100,6 +106,76 @@ void BatchGraph::add_jacobian_transpose_product(Tensor& flat, const Tensor& w) c
     begin += z.numel();
   }
   pull_back(flat, parts, 1);
+}
+
+namespace {
+
+// S and r = S^+ dl/dz of every example: S [N, D, C], r [N, C].
+struct OutputRoot {
+  Tensor S, r;
+};
+
+// d2l/dz2 [N, D, D], a product with each of the D unit vectors.
+Tensor output_hessian(const OutputLoss::Implementation& loss, const Tensor& z, const Batch& batch) {
+  int64_t N = z.size(0), D = z.numel() / N;
+  Tensor H = at::empty({N, D, D}, z.options());
+  for (int64_t d = 0; d < D; ++d) {
+    Tensor e = at::zeros({N, D}, z.options());
+    e.select(1, d).fill_(1);
+    H.select(2, d).copy_(loss.hessian_product({z}, batch, {e.view(z.sizes())})[0].reshape({N, D}));
+  }
+  return H;
+}
+
+// S S' = H, and r = S^+ w, with the diagonal's roots where H is diagonal and H's eigenvectors elsewhere.
+OutputRoot root_of(const Tensor& H, const Tensor& w) {
+  Tensor diagonal = H.diagonal(0, 1, 2);
+  Tensor values, vectors;
+  bool is_diagonal = H.size(1) == 1 || at::count_nonzero(H).equal(at::count_nonzero(diagonal));
+  if (is_diagonal)
+    values = diagonal;
+  else
+    std::tie(values, vectors) = at::linalg_eigh(H);
+  // What is no more than rounding beside the largest has no direction to speak of.
+  double u = VectorSpace(1, H.options()).epsilon();
+  Tensor kept = values > static_cast<double>(H.size(1)) * u * values.amax(1, true);
+  Tensor root = at::where(kept, values, 0).sqrt(), inverse = at::where(kept, root.reciprocal(), 0);
+  if (is_diagonal) return {at::diag_embed(root), inverse * w};
+  Tensor S = vectors * root.unsqueeze(1);
+  return {S, inverse * w.unsqueeze(1).bmm(vectors).squeeze(1)};
+}
+
+}  // namespace
+
+BatchGraph::Root BatchGraph::gauss_newton_root() const {
+  if (outputs_.size() != 1)
+    fail_usage(
+        fmt::format("the dense Jacobian: of models with one output; this one gives {}", outputs_.size()));
+  at::AutoGradMode mode(true);
+  const Tensor& z = outputs_value_[0];
+  int64_t N = z.size(0);
+  Tensor at_z = z.detach().requires_grad_(true);
+  Tensor w = torch::autograd::grad({loss_->sum({at_z}, batch_)}, {at_z})[0];
+  auto [S, r] = root_of(output_hessian(*loss_, z, batch_), w.reshape({N, -1}));
+
+  int64_t C = S.size(2), n = layout_->size(), passes = 0;
+  Tensor r_row = r.reshape({-1});
+  if (auto A = layerwise_jacobian(outputs_[0], S, *layout_)) {
+    // Examples that mix, or rows in another order, show in A'r: it must be J' S r.
+    passes = C;
+    Tensor A_rows = A->view({N * C, n}), Sr = S.matmul(r.unsqueeze(2)).view(z.sizes()), expected;
+    double u = VectorSpace(1, z.options()).epsilon();
+    if (!gradient_.empty() && ((Sr - w).norm() <= 100 * u * w.norm()).item<bool>()) {
+      expected = layout_->flatten(gradient_);
+    } else {
+      expected = at::zeros({n}, z.options());
+      pull_back(expected, {Sr}, 1);
+      ++passes;
+    }
+    Tensor difference = (A_rows.t().mv(r_row) - expected).norm();
+    if ((difference <= 1000 * u * A_rows.norm() * r_row.norm()).item<bool>()) return {A_rows, r_row, passes};
+  }
+  return {rowwise_jacobian(outputs_[0], S, *layout_).view({N * C, n}), r_row, passes + N * C};
 }
 
 }  // namespace osculant

@@ -29,6 +29,15 @@ class BatchGraph {
   Tensor jacobian_product(const std::vector<Tensor>& v) const;               // [outputs_size]
   void add_jacobian_transpose_product(Tensor& flat, const Tensor& w) const;  // w: [outputs_size]
 
+  // A [m, n] and r [m] with A'A = sum of J' (d2 l / dz2) J over examples and A'r their gradient, as far as it
+  // lies in A's range: A = S'J, S S' the output Hessian of an example, its negative eigenvalues taken as 0.
+  // `passes`: backward passes it took.
+  struct Root {
+    Tensor A, r;
+    int64_t passes;
+  };
+  Root gauss_newton_root() const;
+
  private:
   void differentiate(const Tensor& sum, const Needs& needs);
   std::vector<Tensor> push_forward(const std::vector<Tensor>& v) const;

@@ -5,6 +5,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "osculant/base/error.h"
@@ -52,13 +53,14 @@ std::string GraphReport::str() const {
 Linearization::Linearization(Objective objective, Needs needs)
     : objective_(std::move(objective)), needs_(needs), state_(std::make_unique<State>()) {
   objective_.layout().check();
-  if (needs_.gauss_newton && !objective_.has_outputs())
+  if ((needs_.gauss_newton || needs_.jacobian) && !objective_.has_outputs())
     fail_usage(
         "objective: is a function of the parameters alone; Gauss-Newton, Fisher and Jacobian products need "
         "outputs and a loss (use the Hessian, or give the objective as model, loss and data)");
   for (size_t t = 0; t < objective_.terms().size(); ++t) {
     const auto& term = objective_.terms()[t];
-    if (term.model.couples_examples() && term.data.batches() > 1 && (needs_.hessian || needs_.gauss_newton))
+    if (term.model.couples_examples() && term.data.batches() > 1 &&
+        (needs_.hessian || needs_.gauss_newton || needs_.jacobian))
       fail_usage(
           "model: batch norm in training mode couples the examples of a batch, so products over several "
           "batches "
@@ -118,7 +120,7 @@ void Linearization::first_pass() {
   // One number a term on the device: nothing is brought to the host before the sweep is over.
   Tensor sums = at::zeros({static_cast<int64_t>(terms) + 1}, f64), denominators = at::zeros_like(sums);
   std::vector<Tensor> gradients(terms + 1);
-  bool graphs = needs_.hessian || needs_.gauss_newton;
+  bool graphs = needs_.hessian || needs_.gauss_newton || needs_.jacobian;
   Needs sweep = needs_;
   sweep.gradient = needs_.gradient || needs_.hessian;
   Needs plain{.gradient = needs_.gradient};
@@ -137,7 +139,7 @@ void Linearization::first_pass() {
     denominators[at] += slot.graph->denominator();
     s.outputs_size += slot.graph->outputs_size();
     if (needs_.gradient) slot.graph->add_gradient(gradients[t]);
-    if (!needs_.hessian) slot.graph->release_gradient();
+    if (!needs_.hessian && !needs_.jacobian) slot.graph->release_gradient();
     int64_t bytes = meter.current();
     if (room) report.bytes_per_batch = std::max(report.bytes_per_batch, bytes);
     if (room && report.bytes + bytes <= report.budget) {
@@ -289,6 +291,30 @@ Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
   state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
   objective_.communicator().all_reduce_sum(flat);
   return flat;
+}
+
+void Linearization::gauss_newton_root(const std::function<void(const Tensor&, const Tensor&)>& visit) {
+  require(needs_.jacobian, "the root of the Gauss-Newton matrix", "jacobian");
+  first_pass();
+  check_epoch();
+  int64_t bytes_per_row =
+      objective_.parameters() * static_cast<int64_t>(objective_.layout().theta().element_size());
+  state_->visit_graphs(
+      objective_, {.jacobian = true}, [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+        int64_t bytes = graph.outputs_size() * bytes_per_row;
+        if (bytes > objective_.memory_budget())
+          fail(ErrorKind::memory,
+               fmt::format("the Jacobian of a batch ({} outputs by {} parameters) would take {}, the "
+                           "memory budget is {}; take smaller batches",
+                           graph.outputs_size(), objective_.parameters(), format_bytes(bytes),
+                           format_bytes(objective_.memory_budget())));
+        auto root = graph.gauss_newton_root();
+        double scale = std::sqrt(state_->scale_of(slot));
+        visit(root.A.mul_(scale), root.r.mul_(scale));
+        auto examples = static_cast<double>(slot.examples);
+        if (rebuilt) objective_.charge(Price::forward, examples);
+        objective_.charge(Price::jacobian_transpose_product, examples, static_cast<double>(root.passes));
+      });
 }
 
 }  // namespace osculant

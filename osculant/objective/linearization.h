@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,11 +15,12 @@ struct Needs {
   bool gradient = false;
   bool hessian = false;       // Hessian products: gradient graphs, kept as far as the memory budget goes
   bool gauss_newton = false;  // Gauss-Newton and Jacobian products: graphs of the outputs and of J'u
+  bool jacobian = false;      // the dense root of the Gauss-Newton matrix: graphs of the outputs
   bool outputs = false;       // the outputs themselves
 
   friend Needs operator|(Needs a, Needs b) {
     return {a.gradient || b.gradient, a.hessian || b.hessian, a.gauss_newton || b.gauss_newton,
-            a.outputs || b.outputs};
+            a.jacobian || b.jacobian, a.outputs || b.outputs};
   }
 };
 
@@ -59,6 +61,14 @@ class Linearization {
   int64_t outputs_size();                              // m
   Tensor jacobian_product(const Tensor& v);            // J v: [n] -> [m]
   Tensor jacobian_transpose_product(const Tensor& w);  // J'w: [m] -> [n]
+
+  // Visits the batches with A [m, n] and r [m], m outputs of a batch: the sum of A'A over batches is the
+  // Gauss-Newton matrix of the data terms, without regularisers, and that of A'r their gradient, as far as
+  // it is seen by curvature (all of it for mse; not where an output Hessian is singular, as Huber's beyond
+  // delta). A = S'J, S S' the Hessian of an example's outputs, negative eigenvalues of which count as 0.
+  // One pass a batch and output where layers are linear maps and biases, a pass a row otherwise. Throws
+  // Error(memory) where A of a batch is larger than the memory budget.
+  void gauss_newton_root(const std::function<void(const Tensor& A, const Tensor& r)>& visit);
 
   const Objective& objective() const { return objective_; }
   const Needs& needs() const { return needs_; }

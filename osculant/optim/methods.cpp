@@ -149,6 +149,23 @@ std::vector<MethodInfo> make_table() {
           "networks",
           "theta <- theta - a H g, H+ = H + d d'/d'y, d = s - H y, a by strong Wolfe",
           "Davidon 1959; Conn, Gould & Toint 1991", methods::sr1, dense_inverse(), line_search_cost()),
+      row("levenberg_marquardt", "damped Gauss-Newton steps from the dense Jacobian; for least squares",
+          "theta <- theta - (J'J + delta D)^-1 J'r, r = S^-1 dl/dz, J = S' dz/dtheta, S S' the output "
+          "Hessian",
+          "Levenberg 1944; Marquardt 1963; Nielsen 1999; Yamashita & Fukushima 2001",
+          methods::levenberg_marquardt,
+          {"(2 min(n, b K)^2 + b K n) numbers",
+           [](const ProblemSize& size) {
+             auto n = static_cast<double>(size.parameters),
+                  m = size.share() * static_cast<double>(size.examples * size.outputs);
+             double smaller = std::min(n, m);
+             return (2 * smaller * smaller + m * n) * static_cast<double>(size.bytes_per_number);
+           }},
+          {"(1 + 0.6 K + t/3) b/N, t trials; at t = 1.2",
+           [](const ProblemSize& size) {
+             double passes = Price::jacobian_transpose_product * static_cast<double>(size.outputs);
+             return (Price::gradient + passes + 1.2 * Price::forward) * size.share();
+           }}),
       row("hessian_free", "Gauss-Newton steps by conjugate gradients; for large batches",
           "theta <- theta + a p, (G + lambda I) p = -g by CG, lambda by the gain ratio", "Martens 2010",
           methods::hessian_free, vectors(22, "(7 + iterates kept) n numbers; at 15 iterates"),
@@ -269,6 +286,16 @@ Method ssbroyden(const QuasiNewtonOptions& options) {
 }
 Method sr1(const Sr1Options& options) {
   return quasi_newton("sr1", options, options.common, sr1_direction);
+}
+
+Method levenberg_marquardt(const LevenbergMarquardtOptions& options) {
+  options.check();
+  return Method("levenberg_marquardt", [options](const Objective&) {
+    bool fixed = options.damping.rule == DampingRule::fixed;
+    auto rule = fixed ? backtracking({.decrease = 1e-4, .factor = 0.5}) : gain_ratio();
+    return MethodParts{levenberg_marquardt_direction(options), std::move(rule), Damping(options.damping),
+                       fixed ? 1 : options.attempts};
+  });
 }
 
 Method hessian_free(const HessianFreeOptions& options) {

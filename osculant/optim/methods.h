@@ -9,6 +9,7 @@
 #include "osculant/optim/directions/hessian_free.h"
 #include "osculant/optim/directions/inverse_correction.h"
 #include "osculant/optim/directions/lbfgs.h"
+#include "osculant/optim/directions/levenberg_marquardt.h"
 #include "osculant/optim/directions/lsr1.h"
 #include "osculant/optim/directions/newton.h"
 #include "osculant/optim/directions/newton_cg.h"
@@ -36,6 +37,7 @@ Method dfp(const DfpOptions& options = {});
 Method broyden(const BroydenOptions& options = {});
 Method ssbroyden(const QuasiNewtonOptions& options = {});
 Method sr1(const Sr1Options& options = {});
+Method levenberg_marquardt(const LevenbergMarquardtOptions& options = {});
 Method hessian_free(const HessianFreeOptions& options = {});
 Method inverse_correction(const InverseCorrectionOptions& options = {});
 Method newton(const NewtonOptions& options = {});

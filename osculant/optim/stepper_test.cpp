@@ -31,6 +31,7 @@ std::vector<Method> all_methods() {
           methods::bfgs(),
           methods::ssbroyden(),
           methods::sr1(),
+          methods::levenberg_marquardt(),
           methods::hessian_free(),
           methods::hessian_free({.backtrack = false}),
           methods::inverse_correction({.learning_rate = 0.05, .cutoff = 1e-3}),

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "osculant/optim/direction.h"
+#include "osculant/optim/options.h"
+
+namespace osculant {
+
+enum class LmScaling {
+  identity,  // D = I (Levenberg 1944)
+  diagonal,  // D = diag(J'J + R), no entry below 1e-6 of the largest (Marquardt 1963)
+};
+
+enum class LmForm {
+  automatic,  // the smaller system; primal with regularisers
+  primal,     // n equations
+  dual,       // as many equations as outputs
+};
+
+struct LevenbergMarquardtOptions {
+  DampingOptions damping{.rule = DampingRule::nielsen, .initial = 1e-3};
+  double residual_power = 0;  // p: delta = lambda (2 f)^(p/2), for mse lambda norm(r)^p
+  LmScaling scaling = LmScaling::identity;
+  LmForm form = LmForm::automatic;
+  int64_t attempts = 10;  // dampings tried a step
+  void check() const;
+};
+void visit(OptionVisitor& v, LevenbergMarquardtOptions& o);
+
+// The Levenberg-Marquardt step from the dense Jacobian. With S S' the Hessian of an example's loss in its
+// outputs z (mse: S = sqrt(2 / (N K)) I), J = S' dz/dtheta [m, n] and r = S^+ dl/dz, J'J is the Gauss-Newton
+// matrix, J'r the gradient g, and
+//   primal  p = -(J'J + R + delta D)^-1 g, by Cholesky, R the regularisers' Gauss-Newton part
+//   dual    p = -D^-1 J' (J D^-1 J' + delta I)^-1 r, the same p, where m < n
+// by exact arithmetic; where r cannot say all of g (singular output Hessians) the dual adds the rest by
+// Woodbury's formula. J is formed once a step; another delta costs a Cholesky factorisation of J'J + delta D.
+// One that fails raises delta tenfold, and the step's note counts it.
+//
+// delta = lambda (2 f)^(p/2): lambda follows the gain ratio by Nielsen's rule, or stays where it is and the
+// step is halved until the loss falls (damping_rule = fixed). With p in [1, 2] and lambda fixed convergence
+// is quadratic though J'J be singular (Yamashita & Fukushima 2001; Fan & Yuan 2005).
+//
+// Throws Error(memory) where both n and m exceed largest_dense_jacobian, or a batch's J the memory budget.
+inline constexpr int64_t largest_dense_jacobian = 10000;
+std::unique_ptr<Direction> levenberg_marquardt_direction(const LevenbergMarquardtOptions& options);
+
+}  // namespace osculant
