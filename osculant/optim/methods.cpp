@@ -68,16 +68,17 @@ Formula line_search_cost(double evaluations = 1.2) {
 double inverse_correction_memory(const ProblemSize& size) {
   auto n = static_cast<double>(size.parameters), bytes = static_cast<double>(size.bytes_per_number);
   auto k = static_cast<double>(resolved_rank({}, size.parameters));
-  if (k == n) return n * n * (bytes + 3 * 8);  // products, and H, V, workspace in float64
+  if (k == n) return n * n * (bytes + 3 * 8);  // products, and the matrix, V, workspace in float64
   return (k + std::max(100.0, 15 * k)) * n * bytes;
 }
 
-// Lanczos takes about 5 products a pair at its tolerance of 1e-2.
+// At its defaults: the gradient, three products of the model, a trial; of the basis n products at full rank,
+// half of the rest's work below it.
 double inverse_correction_cost(const ProblemSize& size) {
   auto n = static_cast<double>(size.parameters), k = static_cast<double>(resolved_rank({}, size.parameters));
-  if (k == n) return (Price::gradient_graph + Price::hessian_product * n) * size.share();
-  return (Price::gradient + (Price::gradient_graph - Price::gradient + Price::hessian_product * 5 * k) / 10) *
-         size.share();
+  double rest = Price::gradient + Price::output_graph + 3 * Price::gauss_newton_product + Price::forward;
+  double basis = k == n ? n * Price::gauss_newton_product : rest / 2;
+  return (rest + basis) * size.share();
 }
 
 double newton_memory(const ProblemSize& size) {
@@ -172,10 +173,15 @@ std::vector<MethodInfo> make_table() {
           equivalents(hessian_free_cost,
                       "(2.1 + 1.2 i + t/3) b/N, i CG iterations, t trials; at i = 50, t = 3")),
       row("inverse_correction", "the corrected inverse of a singular Hessian",
-          "theta <- theta - eta (H^-1 + eps I) g, H^-1 on the eigenvectors with abs(l) > tau alone",
-          "the corrected inverse; Dauphin et al. 2014 for absolute values", methods::inverse_correction,
+          "theta <- theta - eta (H^-1 + eps I) g, H^-1 on the eigenvectors with abs(l) > tau alone; eta, eps "
+          "from the "
+          "quadratic model",
+          "the corrected inverse; Dauphin et al. 2014 for absolute values; Martens & Grosse 2015, section 7, "
+          "for the model",
+          methods::inverse_correction,
           {"n <= 500: n^2 (8 * 3 + bytes); else (k + 15 k) n numbers, k = 20", inverse_correction_memory},
-          {"n <= 500: (1.1 + 1.5 n) b/N; else (1 + 0.75 k) b/N, k = 20", inverse_correction_cost}),
+          {"n <= 500: (6 + 1.2 n) b/N; else 9 b/N, the first step 5 k more, k = 20; with a given eta 1.5 b/N",
+           inverse_correction_cost}),
       row("newton", "Newton steps from all eigenvectors of the Hessian; for small n",
           "theta <- theta - V f(l) V'g, H = V diag(l) V', f = 1/(abs(l) + lambda) or another inverse, lambda "
           "by "
@@ -309,11 +315,13 @@ Method hessian_free(const HessianFreeOptions& options) {
 Method inverse_correction(const InverseCorrectionOptions& options) {
   options.check();
   return Method("inverse_correction", [options](const Objective& objective) {
-    auto rule = options.line_search
-                    ? backtracking({.initial = options.learning_rate, .decrease = 1e-4, .factor = 0.5})
-                    : fixed_rate(options.learning_rate);
-    return MethodParts{inverse_correction_direction(options, objective.parameters()), std::move(rule),
-                       std::nullopt};
+    auto direction = inverse_correction_direction(options, objective);
+    if (!options.learning_rate)
+      return MethodParts{std::move(direction), gain_ratio(0), Damping(options.damping)};
+    double eta = *options.learning_rate;
+    auto rule = options.line_search ? backtracking({.initial = eta, .decrease = 1e-4, .factor = 0.5})
+                                    : fixed_rate(eta);
+    return MethodParts{std::move(direction), std::move(rule), std::nullopt};
   });
 }
 

@@ -192,9 +192,7 @@ TEST(Methods, second_order_ones_train_in_float32) {
        {methods::lbfgs(), methods::hessian_free(),
         methods::inverse_correction({.learning_rate = 0.5, .cutoff = 1e-3, .line_search = true}),
         methods::inverse_correction({.learning_rate = 0.5, .rank = 8, .line_search = true})}) {
-    auto net = testing::small_net();
-    net->to(torch::kFloat32);
-    Objective objective(net, MeanSquaredError(), data.full());
+    Objective objective(testing::small_net(3, at::kFloat), MeanSquaredError(), data.full());
     auto summary = minimize(objective, method, {.steps = 150});
     EXPECT_LT(summary.final_loss, 0.25 * summary.initial_loss) << summary.brief_report();
     EXPECT_EQ(objective.layout().dtype(), at::kFloat);
@@ -204,10 +202,9 @@ TEST(Methods, second_order_ones_train_in_float32) {
 // Two data terms of different sizes over one set of parameters, by mini-batches of each.
 TEST(Methods, train_on_several_terms) {
   for (const auto& method : {methods::adam({.learning_rate = 0.02}), methods::hessian_free()}) {
-    auto net = testing::small_net();
-    Model model(net);
-    auto at_origin = model.with_forward(
-        [net](const Model::Inputs& x) mutable -> Model::Outputs { return {net->forward(x[0] * 0)}; });
+    Model model = testing::small_net();
+    auto at_origin =
+        model.with_forward([model](const Model::Inputs& x) { return model.forward({x[0] * 0}); });
     Tensor boundary = testing::normal({10, 2}, 21);
     Objective objective(
         {{model, MeanSquaredError(), testing::small_data().batches(12)},

@@ -133,29 +133,6 @@ bool Minimizer::evaluation_due() const {
   return stepper_.takes_full_batch() || stepper_.epochs() == std::floor(stepper_.epochs());
 }
 
-namespace {
-
-// theta at the average of the iterates, where there is one, for as long as it lives.
-class AtAverage {
- public:
-  explicit AtAverage(const Stepper& stepper) : layout_(stepper.objective().layout()) {
-    if (!stepper.average().defined()) return;
-    here_ = layout_.snapshot();
-    layout_.assign(stepper.average());
-  }
-  ~AtAverage() {
-    if (here_) layout_.restore(*here_);
-  }
-  AtAverage(const AtAverage&) = delete;
-  AtAverage& operator=(const AtAverage&) = delete;
-
- private:
-  ParameterLayout& layout_;
-  std::optional<ParameterSnapshot> here_;
-};
-
-}  // namespace
-
 double Minimizer::training_loss() {
   const auto& objective = stepper_.objective();
   if (!objective.has_outputs()) return averages() ? objective.value() : stepper_.inspect().value;

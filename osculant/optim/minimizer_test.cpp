@@ -122,7 +122,8 @@ TEST(Minimizer, says_when_nothing_goes_down_any_more) {
   // On (x^2 - y^2) / 2 at x = 0 the signed inverse goes up, and a line search refuses that.
   Tensor p = torch::tensor({0.0, 0.5}, f64()).requires_grad_();
   auto saddle = Objective::function({{"p", p}}, [p] { return (p[0] * p[0] - p[1] * p[1]) / 2; });
-  auto method = methods::inverse_correction({.curvature = CurvatureMode::signed_values, .line_search = true});
+  auto method = methods::inverse_correction(
+      {.learning_rate = 0.01, .curvature = CurvatureMode::signed_values, .line_search = true});
   auto summary = minimize(saddle, method, {.steps = 1000, .max_rejections = 3});
   EXPECT_EQ(summary.reason, StopReason::stalled);
   EXPECT_EQ(summary.steps, 3);

@@ -26,6 +26,12 @@ void OptionLister::number(const std::string& name, double& field, const char* co
   options.push_back({name, fmt::format("{}", field), constraint, doc});
 }
 
+void OptionLister::number(const std::string& name, std::optional<double>& field, const char* constraint,
+                          const char* doc) {
+  options.push_back(
+      {name, field ? fmt::format("{}", *field) : "auto", std::string(constraint) + ", auto", doc});
+}
+
 void OptionLister::integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                            const Choices<int64_t>& names) {
   std::string value = std::to_string(field), words;
@@ -65,6 +71,16 @@ double OptionReader::number_in(const std::string& name, const OptionValue& value
 
 void OptionReader::number(const std::string& name, double& field, const char*, const char*) {
   if (const auto* value = find(name)) field = number_in(name, *value, "a number");
+}
+
+void OptionReader::number(const std::string& name, std::optional<double>& field, const char*, const char*) {
+  const auto* value = find(name);
+  if (!value) return;
+  const auto* text = std::get_if<std::string>(value);
+  if (text && *text == "auto")
+    field.reset();
+  else
+    field = number_in(name, *value, "a number or auto");
 }
 
 void OptionReader::integer(const std::string& name, int64_t& field, const char*, const char*,

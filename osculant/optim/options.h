@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -34,6 +35,9 @@ class OptionVisitor {
  public:
   virtual ~OptionVisitor() = default;
   virtual void number(const std::string& name, double& field, const char* constraint, const char* doc) = 0;
+  // A number that may be left to the method: "auto" where the field is empty.
+  virtual void number(const std::string& name, std::optional<double>& field, const char* constraint,
+                      const char* doc) = 0;
   virtual void integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                        const Choices<int64_t>& names = {}) = 0;
   virtual void flag(const std::string& name, bool& field, const char* doc) = 0;
@@ -58,6 +62,8 @@ class OptionVisitor {
 class OptionLister : public OptionVisitor {
  public:
   void number(const std::string& name, double& field, const char* constraint, const char* doc) override;
+  void number(const std::string& name, std::optional<double>& field, const char* constraint,
+              const char* doc) override;
   void integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                const Choices<int64_t>& names = {}) override;
   void flag(const std::string& name, bool& field, const char* doc) override;
@@ -73,6 +79,8 @@ class OptionReader : public OptionVisitor {
   // `owner` is named in messages: "adam".
   OptionReader(std::string owner, OptionMap values) : owner_(std::move(owner)), values_(std::move(values)) {}
   void number(const std::string& name, double& field, const char* constraint, const char* doc) override;
+  void number(const std::string& name, std::optional<double>& field, const char* constraint,
+              const char* doc) override;
   void integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                const Choices<int64_t>& names = {}) override;
   void flag(const std::string& name, bool& field, const char* doc) override;

@@ -124,4 +124,23 @@ class Stepper {
   int64_t loss_epoch_ = -1;
 };
 
+// theta at the average of the iterates, where there is one, for as long as it lives.
+class AtAverage {
+ public:
+  explicit AtAverage(const Stepper& stepper) : layout_(stepper.objective().layout()) {
+    if (!stepper.average().defined()) return;
+    here_ = layout_.snapshot();
+    layout_.assign(stepper.average());
+  }
+  ~AtAverage() {
+    if (here_) layout_.restore(*here_);
+  }
+  AtAverage(const AtAverage&) = delete;
+  AtAverage& operator=(const AtAverage&) = delete;
+
+ private:
+  ParameterLayout& layout_;
+  std::optional<ParameterSnapshot> here_;
+};
+
 }  // namespace osculant

@@ -118,9 +118,8 @@ TEST(StepperOptions, noise_keeps_lambda_from_falling) {
   // Targets that are noise alone: on 4 of 256 examples rho still flatters, and lambda runs down.
   auto run = [](int64_t noise_interval) {
     Tensor X = testing::normal({256, 8}, 1), y = 5 * testing::normal({256, 1}, 2);
-    torch::manual_seed(1);
-    torch::nn::Linear net(torch::nn::LinearOptions(8, 1).bias(false));
-    net->to(torch::kFloat64);
+    Tensor w = testing::normal({8, 1}, 3).requires_grad_();
+    Model net({{"w", w}}, [w](const Model::Inputs& x) -> Model::Outputs { return {x[0].matmul(w)}; });
     Objective objective(net, MeanSquaredError(), Dataset(X, y).batches(4));
     DampingOptions damping{.initial = 1, .noise_interval = noise_interval};
     Stepper stepper(objective, methods::hessian_free({.damping = damping}));

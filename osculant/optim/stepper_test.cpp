@@ -36,6 +36,8 @@ std::vector<Method> all_methods() {
           methods::hessian_free({.backtrack = false}),
           methods::inverse_correction({.learning_rate = 0.05, .cutoff = 1e-3}),
           methods::inverse_correction({.learning_rate = 0.05, .rank = 4, .refresh = 3, .cutoff = 1e-3}),
+          methods::inverse_correction({.complement = Complement::adam, .rank = 4, .refresh = 3}),
+          methods::inverse_correction({.complement = Complement::rmsprop, .rank = 4, .warm_start = false}),
           methods::newton(),
           methods::newton({.inverse = NewtonInverse::pseudo}),
           methods::newton_cg(),

@@ -1,8 +1,7 @@
 // Objectives that the tests of this folder share. Each call makes fresh parameters.
 #pragma once
 
-#include <torch/autograd.h>
-#include <torch/nn.h>
+#include <torch/types.h>
 
 #include <cmath>
 
@@ -49,22 +48,22 @@ inline Objective rosenbrock() {
 inline Objective least_squares(const Tensor& scales, int64_t batch_size = 0, int64_t examples = 60) {
   Tensor X = normal({examples, scales.numel()}, 5) * scales;
   Tensor y = X.matmul(normal({scales.numel(), 1}, 6)) + 0.01 * normal({examples, 1}, 7);
-  torch::nn::Linear net(torch::nn::LinearOptions(scales.numel(), 1).bias(false));
-  net->to(torch::kFloat64);
-  {
-    torch::NoGradGuard no_grad;
-    net->weight.zero_();
-  }
+  Tensor w = at::zeros({scales.numel(), 1}, f64()).requires_grad_();
+  Model model({{"w", w}}, [w](const Model::Inputs& x) -> Model::Outputs { return {x[0].matmul(w)}; });
   Dataset data(X, y);
-  return Objective(net, MeanSquaredError(), batch_size > 0 ? data.batches(batch_size) : data.full());
+  return Objective(model, MeanSquaredError(), batch_size > 0 ? data.batches(batch_size) : data.full());
 }
 
 // 2-6-1, tanh, on 48 points of x y + x + y.
-inline torch::nn::Sequential small_net(uint64_t seed = 3) {
-  torch::manual_seed(seed);
-  torch::nn::Sequential net(torch::nn::Linear(2, 6), torch::nn::Tanh(), torch::nn::Linear(6, 1));
-  net->to(torch::kFloat64);
-  return net;
+inline Model small_net(uint64_t seed = 3, at::ScalarType dtype = at::kDouble) {
+  auto leaf = [&](at::IntArrayRef shape, uint64_t stream, double bound) {
+    return (normal(shape, 10 * seed + stream).clamp(-2, 2) * (bound / 2)).to(dtype).requires_grad_();
+  };
+  Tensor W = leaf({6, 2}, 0, 0.7), b = leaf({6}, 1, 0.7), V = leaf({1, 6}, 2, 0.4), c = leaf({1}, 3, 0.4);
+  return Model({{"0.weight", W}, {"0.bias", b}, {"2.weight", V}, {"2.bias", c}},
+               [=](const Model::Inputs& x) -> Model::Outputs {
+                 return {at::linear(at::tanh(at::linear(x[0], W, b)), V, c)};
+               });
 }
 inline Dataset small_data() {
   Tensor X = normal({48, 2}, 11);

@@ -242,9 +242,7 @@ PlanRecord plan_comparison(const Problem& problem, RunConfig& config) {
   if (config.train.budget.empty())
     fail_usage("train.budget is not given: a comparison needs one, --budget 60s (or 500ge)");
   Budget budget = minimize_options(problem, training_config(config, entries.front(), {}, 0)).budget;
-  GradientCost gradient = measure_gradient(
-      problem,
-      training_objective(problem, resolve_batch_size(config.train.batch_size, problem.train.size())));
+  GradientCost gradient = measure_gradient(problem, training_objective(problem, config));
   auto dtype_bytes = static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
   PlanRecord plan;
   double budgets = 0;

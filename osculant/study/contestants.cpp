@@ -104,7 +104,7 @@ Problem with_own_model(const Problem& problem, const RunConfig& config, int64_t 
 
 Contestant make_contestant(const Problem& problem, const RunConfig& config, const std::string& label) {
   MinimizeOptions options = minimize_options(problem, config);
-  return {label, training_method(config), training_objective(problem, options.batch_size), options};
+  return {label, training_method(config), training_objective(problem, config), options};
 }
 
 }  // namespace osculant

@@ -66,6 +66,14 @@ struct TrainConfig {
   std::optional<int64_t> checkpoint_every;
   std::optional<int64_t> keep_checkpoints;
   OptionMap options;  // of the method
+  std::optional<double> weight_decay;
+  std::vector<std::string> weight_decays;   // "*.bias=0": of parameters by name
+  std::vector<std::string> learning_rates;  // "*.bias=2": times the method's
+  std::optional<double> clip_gradient_norm;
+  std::optional<double> averaging;
+  std::string schedule;  // constant, cosine, linear, step
+  std::optional<int64_t> warmup, schedule_every;
+  std::optional<double> schedule_factor, schedule_final;
 };
 
 struct CompareConfig {

@@ -1,6 +1,7 @@
 #include "osculant/study/training.h"
 
 #include <fmt/format.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,7 +64,6 @@ TrainingRecord record_of(const Summary& summary) {
   record.epochs = summary.epochs;
   record.initial_loss = summary.initial_loss;
   record.loss = summary.final_loss;
-  record.objective = summary.final_loss;  // no regularisers yet
   for (const auto& [name, value] : summary.final_metrics) {
     if (name.starts_with("test.")) {
       record.test[name.substr(5)] = value;
@@ -97,7 +97,7 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
   check_training(problem, config);
   require_limit(config);
   MinimizeOptions options = minimize_options(problem, config);
-  Objective objective = training_objective(problem, options.batch_size);
+  Objective objective = training_objective(problem, config);
   GradientCost gradient = measure_gradient(problem, objective);
   auto dtype_bytes = static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
   ProblemSize size{problem.model.parameters(), problem.train.size(), 1, options.batch_size, dtype_bytes};
@@ -140,7 +140,7 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   Stopwatch watch;
   MinimizeOptions options = minimize_options(problem, config);
   problem.model.train(config.model.mode != "eval");
-  Objective objective = training_objective(problem, options.batch_size);
+  Objective objective = training_objective(problem, config);
 
   auto log = std::make_shared<MetricsLog>(folder.file("metrics.jsonl"),
                                           resume ? LineFile::Mode::append : LineFile::Mode::create);
@@ -166,6 +166,11 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   result.model = describe(problem.model);
   result.data = describe_data(problem);
   result.training = record_of(summary);
+  at::NoGradGuard no_grad;
+  double penalty = 0;  // at the last parameters: what regularisers add to the loss
+  for (const auto& regularizer : objective.regularizers())
+    penalty += regularizer->value(objective.layout()).item<double>();
+  result.training->objective = summary.final_loss + penalty;
   result.cost = {summary.gradient_equivalents, watch.seconds(), peak_resident_memory()};
   return result;
 }

@@ -8,6 +8,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
+#include "osculant/objective/weight_decay.h"
 
 namespace osculant {
 namespace {
@@ -40,6 +41,42 @@ int64_t evaluation_batch_size(const Problem& problem) {
   return required > 0 ? required : chunk;
 }
 
+// "*.bias=0" as a rule for parameters.
+std::vector<ParameterRule> rules_of(const RunConfig& config, const std::string& key,
+                                    const std::vector<std::string>& texts) {
+  std::vector<ParameterRule> rules;
+  for (const auto& text : texts) {
+    size_t sign = text.rfind('=');
+    double value = 0;
+    const char* last = text.data() + text.size();
+    const char* first = sign == std::string::npos ? last : text.data() + sign + 1;
+    auto [end, error] = std::from_chars(first, last, value);
+    if (error != std::errc() || end != last || !(value >= 0))
+      fail_usage(fmt::format("{}: \"{}\": must be NAME=NUMBER, the number >= 0", config.origin(key), text));
+    rules.push_back({text.substr(0, sign), value});
+  }
+  return rules;
+}
+
+Schedule schedule_of(const RunConfig& config, const MinimizeOptions& options, int64_t examples) {
+  const TrainConfig& train = config.train;
+  Schedule schedule;
+  for (auto shape : {ScheduleShape::cosine, ScheduleShape::linear, ScheduleShape::step})
+    if (train.schedule == to_string(shape)) schedule.shape = shape;
+  schedule.warmup = train.warmup.value_or(0);
+  schedule.every = train.schedule_every.value_or(0);
+  schedule.factor = train.schedule_factor.value_or(schedule.factor);
+  schedule.final = train.schedule_final.value_or(0);
+  bool has_length = schedule.shape == ScheduleShape::cosine || schedule.shape == ScheduleShape::linear;
+  if (!has_length) return schedule;
+  int64_t steps_an_epoch = (examples + options.batch_size - 1) / options.batch_size;
+  schedule.length = train.steps ? *train.steps : train.epochs.value_or(0) * steps_an_epoch;
+  if (schedule.length == 0)
+    fail_usage(fmt::format("{} = \"{}\": needs train.steps or train.epochs, the length it is spread over",
+                           config.origin("train.schedule"), train.schedule));
+  return schedule;
+}
+
 }  // namespace
 
 void fill_training_defaults(const Problem& problem, RunConfig& config) {
@@ -70,10 +107,18 @@ Method training_method(const RunConfig& config) {
   }
 }
 
-Objective training_objective(const Problem& problem, int64_t batch_size) {
-  if (int64_t required = problem.model.required_batch_size(); required > 0)
-    return problem.objective(required);
-  return problem.objective(problem.model.couples_examples() ? batch_size : std::min(batch_size, chunk));
+Objective training_objective(const Problem& problem, const RunConfig& config) {
+  const TrainConfig& train = config.train;
+  int64_t batch_size = resolve_batch_size(train.batch_size, problem.train.size());
+  int64_t required = problem.model.required_batch_size();
+  int64_t piece = required > 0                       ? required
+                  : problem.model.couples_examples() ? batch_size
+                                                     : std::min(batch_size, chunk);
+  Objective objective = problem.objective(piece);
+  if (!train.weight_decay && train.weight_decays.empty()) return objective;
+  auto rules = rules_of(config, "train.weight_decays", train.weight_decays);
+  per_coordinate(problem.model.layout(), rules, 0);  // names what matches nothing
+  return objective.plus(weight_decay(train.weight_decay.value_or(0), std::move(rules)));
 }
 
 MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config) {
@@ -86,6 +131,10 @@ MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config
   options.seed = static_cast<uint64_t>(*config.run.seed);
   options.batch_size = resolve_batch_size(train.batch_size, problem.train.size());
   options.evaluate_every = train.evaluate_every.value_or(0);
+  options.schedule = schedule_of(config, options, problem.train.size());
+  options.learning_rates = rules_of(config, "train.learning_rates", train.learning_rates);
+  options.clip_gradient_norm = train.clip_gradient_norm.value_or(0);
+  options.averaging = train.averaging.value_or(0);
   options.metrics = [&problem] { return measure(problem, evaluation_batch_size(problem)); };
   return options;
 }

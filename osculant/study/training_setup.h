@@ -17,10 +17,12 @@ void fill_training_defaults(const Problem& problem, RunConfig& config);
 // The method of [train] with its options; Error(usage) with the line of the run file, or the flag.
 Method training_method(const RunConfig& config);
 
-// Over the training data. A batch is read in pieces, except where examples of a batch depend on each other.
-Objective training_objective(const Problem& problem, int64_t batch_size);
+// Over the training data, with the weight decay asked for. A batch is read in pieces, except where examples
+// of a batch depend on each other.
+Objective training_objective(const Problem& problem, const RunConfig& config);
 
-// Limits, target, seed, batch size and metrics. The problem must outlive them.
+// Limits, target, seed, batch size, metrics, and what [train] asks of any method. The problem must outlive
+// them.
 MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config);
 
 // The batch size, and the target tried on the names it may speak of, before anything is done. Error(usage).

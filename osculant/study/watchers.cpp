@@ -111,6 +111,7 @@ void BestWeights::on_evaluation(const Evaluation& evaluation, const Minimizer& m
     if (name != metric_ || std::isnan(value)) continue;
     if (best_ && !(higher_is_better_ ? value > *best_ : value < *best_)) return;
     best_ = value;
+    AtAverage point(minimizer.stepper());
     save_safetensors(path_, minimizer.stepper().objective().terms().front().model.state());
   }
 }

@@ -3,12 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
-#include <torch/nn.h>
+#include <torch/types.h>
 
 #include <cmath>
 
 #include "osculant/base/error.h"
 #include "osculant/optim/methods.h"
+#include "osculant/optim/minimizer.h"
 #include "osculant/optim/stepper.h"
 #include "osculant/optim/testing.h"
 
@@ -21,13 +22,14 @@ using testing::relative_difference;
 
 // 2-4-1, ReLU: the article's network, one unit of it dead, so that four rows of the Hessian are zero.
 Objective article_network() {
-  torch::manual_seed(1);
-  torch::nn::Sequential net(torch::nn::Linear(2, 4), torch::nn::ReLU(), torch::nn::Linear(4, 1));
-  net->to(torch::kFloat64);
-  {
-    torch::NoGradGuard no_grad;
-    net[0]->as<torch::nn::Linear>()->bias[3] = -100;
-  }
+  Tensor W = testing::normal({4, 2}, 21).requires_grad_(), b = testing::normal({4}, 22),
+         V = testing::normal({1, 4}, 23).requires_grad_(), c = testing::normal({1}, 24).requires_grad_();
+  b[3] = -100;
+  b.requires_grad_();
+  Model net({{"0.weight", W}, {"0.bias", b}, {"2.weight", V}, {"2.bias", c}},
+            [=](const Model::Inputs& x) -> Model::Outputs {
+              return {at::linear(at::relu(at::linear(x[0], W, b)), V, c)};
+            });
   return Objective(net, MeanSquaredError(), testing::small_data().full());
 }
 
@@ -104,7 +106,8 @@ TEST(InverseCorrection, takes_the_dominant_part_at_low_rank) {
   auto [l, V] = at::linalg_eigh(q.A);
   auto order = l.abs().argsort(-1, true).slice(0, 0, k);
   Tensor g = -q.b, Vk = V.index_select(1, order), lk = l.index_select(0, order).abs();
-  auto direction = inverse_correction_direction({.epsilon = 0.02, .rank = k}, n);
+  auto direction =
+      inverse_correction_direction({.learning_rate = 1, .epsilon = 0.02, .rank = k}, q.objective);
   auto step = propose(*direction, q.objective);
   Tensor expected = -(Vk.matmul(Vk.t().matmul(g) / lk) + 0.02 * g);
   EXPECT_LT(relative_difference(step.displacement, expected), 2e-3);
@@ -113,17 +116,102 @@ TEST(InverseCorrection, takes_the_dominant_part_at_low_rank) {
 
 TEST(InverseCorrection, refreshes_when_told) {
   auto q = testing::quadratic(torch::linspace(0.1, 8, 30, f64()));
-  Stepper stepper(q.objective, methods::inverse_correction({.rank = 4, .refresh = 3}));
+  Stepper stepper(q.objective, methods::inverse_correction({.learning_rate = 0.01, .rank = 4, .refresh = 3}));
   std::vector<bool> factorised;
   for (int i = 0; i < 7; ++i) factorised.push_back(stepper.step().solver_iterations > 0);
   EXPECT_EQ(factorised, (std::vector<bool>{true, false, false, true, false, false, true}));
 }
 
 TEST(InverseCorrection, refuses_a_dense_hessian_that_is_too_large) {
-  EXPECT_THROW(inverse_correction_direction({.rank = full_rank}, 6000), Error);
+  Tensor x = at::zeros({6000}, f64()).requires_grad_();
+  auto objective = Objective::function({{"x", x}}, [x] { return x.dot(x); });
+  EXPECT_THROW(inverse_correction_direction({.rank = full_rank}, objective), Error);
   EXPECT_EQ(resolved_rank({}, 500), 500);
   EXPECT_EQ(resolved_rank({}, 501), 20);
   EXPECT_EQ(resolved_rank({.rank = 50}, 30), 30);
+}
+
+// The step in closed form from dense matrices: y = argmin g'P y + y'(P'G P + delta I) y / 2 at unit columns,
+// y >= 0.
+Tensor dense_closed_form(const Tensor& G, const Tensor& g, Tensor p1, Tensor p2, double delta) {
+  p1 = p1 / p1.norm();
+  p2 = p2 / p2.norm();
+  Tensor P = at::stack({p1, p2}, 1);
+  Tensor y = -at::linalg_solve(P.t().matmul(G).matmul(P) + delta * at::eye(2, f64()), P.t().matmul(g));
+  if (y.min().item<double>() < 0) {
+    // One of them alone, whichever is better.
+    auto alone = [&](const Tensor& p) {
+      double slope = g.dot(p).item<double>(), c = p.dot(G.matmul(p)).item<double>() + delta;
+      return std::pair(slope < 0 ? -slope * slope / c : 0.0, p * std::max(0.0, -slope / c));
+    };
+    auto a = alone(p1), b = alone(p2);
+    return a.first < b.first ? a.second : b.second;
+  }
+  return P.matmul(y);
+}
+
+TEST(InverseCorrection, finds_eta_and_epsilon_in_closed_form) {
+  auto objective = testing::small_mlp();
+  auto linearization = objective.linearize({.gradient = true, .gauss_newton = true});
+  Tensor G = linearization->gauss_newton_product(at::eye(objective.parameters(), f64()));
+  const Tensor& g = linearization->gradient();
+  auto [l, V] = at::linalg_eigh((G + G.t()) / 2);
+  double delta = 1e-3, tau = static_cast<double>(l.numel()) * 2.3e-16 * l.max().item<double>();
+  Tensor f = at::where(l > tau, 1 / (l + delta), at::zeros_like(l));
+  Tensor p1 = -V.matmul(f * V.t().matmul(g));
+
+  auto direction = inverse_correction_direction({}, objective);
+  auto step = propose(*direction, objective, delta);
+  EXPECT_LT(relative_difference(step.displacement, dense_closed_form(G, g, p1, -g, delta)), 1e-7);
+  double model =
+      (g.dot(step.displacement) + step.displacement.dot(G.matmul(step.displacement)) / 2).item<double>();
+  EXPECT_NEAR(step.predicted_change, model, 1e-12);
+}
+
+TEST(InverseCorrection, gives_the_complement_to_adam) {
+  auto objective = testing::small_mlp();
+  int64_t k = 3;
+  auto linearization = objective.linearize({.gradient = true, .gauss_newton = true});
+  Tensor G = linearization->gauss_newton_product(at::eye(objective.parameters(), f64()));
+  const Tensor& g = linearization->gradient();
+  auto [all, vectors] = at::linalg_eigh((G + G.t()) / 2);
+  int64_t n = all.numel();
+  Tensor l = all.narrow(0, n - k, k), V = vectors.narrow(1, n - k, k);
+  double delta = 1e-3;
+  // After one gradient Adam's corrected moments are m = g and D = abs(g).
+  auto off = [&](const Tensor& x) { return x - V.matmul(V.t().matmul(x)); };
+  Tensor p1 = -V.matmul(V.t().matmul(g) / (l + delta)), p2 = -off(off(g) / (g.abs() + 1e-8));
+  Tensor expected = dense_closed_form(G, g, p1, p2, delta);
+  for (auto method : {LowRankMethod::svd, LowRankMethod::lanczos}) {
+    auto direction = inverse_correction_direction(
+        {.complement = Complement::adam, .rank = k, .method = method}, objective);
+    auto step = propose(*direction, objective, delta);
+    EXPECT_LT(relative_difference(step.displacement, expected), method == LowRankMethod::svd ? 1e-8 : 2e-2);
+  }
+}
+
+TEST(InverseCorrection, needs_no_learning_rate) {
+  for (auto complement : {Complement::none, Complement::sgd, Complement::adam, Complement::rmsprop}) {
+    for (int64_t rank : {int64_t{4}, full_rank}) {
+      auto objective = testing::small_mlp();
+      auto method = methods::inverse_correction({.complement = complement, .rank = rank});
+      auto summary = minimize(objective, method, {.steps = 150});
+      EXPECT_LT(summary.final_loss, 5e-3 * summary.initial_loss) << int(complement) << ", rank " << rank;
+    }
+  }
+}
+
+TEST(InverseCorrection, takes_any_factorisation) {
+  for (auto how :
+       {LowRankMethod::svd, LowRankMethod::qr, LowRankMethod::randomized_svd, LowRankMethod::randomized_qr,
+        LowRankMethod::nystrom, LowRankMethod::indefinite_nystrom, LowRankMethod::lanczos}) {
+    for (bool warm : {true, false}) {
+      auto objective = testing::small_mlp();
+      auto method = methods::inverse_correction({.rank = 5, .method = how, .warm_start = warm});
+      auto summary = minimize(objective, method, {.steps = 60});
+      EXPECT_LT(summary.final_loss, 0.02 * summary.initial_loss) << to_string(how);
+    }
+  }
 }
 
 }  // namespace
