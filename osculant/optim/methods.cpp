@@ -15,11 +15,11 @@ namespace osculant {
 namespace {
 
 // What most decides whether a method does well: its learning rate, else the damping, radius or sigma it
-// starts with.
+// starts with. Not what the method finds by itself.
 std::string tuned_option(const std::vector<OptionInfo>& options) {
   for (const char* name : {"learning_rate", "damping", "radius", "sigma"})
     for (const auto& option : options)
-      if (option.name == name) return name;
+      if (option.name == name && option.default_value != "auto") return name;
   return "";
 }
 
@@ -173,11 +173,10 @@ std::vector<MethodInfo> make_table() {
           equivalents(hessian_free_cost,
                       "(2.1 + 1.2 i + t/3) b/N, i CG iterations, t trials; at i = 50, t = 3")),
       row("inverse_correction", "the corrected inverse of a singular Hessian",
-          "theta <- theta - eta (H^-1 + eps I) g, H^-1 on the eigenvectors with abs(l) > tau alone; eta, eps "
-          "from the "
-          "quadratic model",
-          "the corrected inverse; Dauphin et al. 2014 for absolute values; Martens & Grosse 2015, section 7, "
-          "for the model",
+          "theta <- theta - eta (H^-1 + eps I) g, H^-1 where abs(l) > tau alone; eta, eps by a quadratic "
+          "model",
+          "the corrected inverse; Dauphin et al. 2014 (absolute values); Martens & Grosse 2015, section 7 "
+          "(the model)",
           methods::inverse_correction,
           {"n <= 500: n^2 (8 * 3 + bytes); else (k + 15 k) n numbers, k = 20", inverse_correction_memory},
           {"n <= 500: (6 + 1.2 n) b/N; else 9 b/N, the first step 5 k more, k = 20; with a given eta 1.5 b/N",

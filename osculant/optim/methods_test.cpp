@@ -175,9 +175,8 @@ TEST(Methods, newton_like_ones_train_a_small_network) {
   auto methods = newton_like();
   for (auto dtype : {at::kDouble, at::kFloat}) {
     for (const auto& method : methods) {
-      auto net = testing::small_net();
-      net->to(dtype);
-      Objective objective(net, MeanSquaredError(), testing::small_data().to(at::kCPU, dtype).full());
+      Objective objective(testing::small_net(3, dtype), MeanSquaredError(),
+                          testing::small_data().to(at::kCPU, dtype).full());
       auto summary = minimize(objective, method, {.steps = 40});
       bool pseudo = &method == &methods.back();  // slow: near-singular steps are long ones
       EXPECT_LT(summary.final_loss, (pseudo ? 0.5 : 0.01) * summary.initial_loss) << summary.brief_report();

@@ -53,6 +53,29 @@ class Train(CliTest):
         self.assertGreaterEqual(result["training"]["final"]["test"]["accuracy"], 0.95)
         self.assertTrue((self.folder / "t/best.safetensors").exists())
 
+    def test_weight_decay_is_part_of_the_objective_and_of_no_bias(self):
+        """loss + w^2 / 2 for the weight alone."""
+        plain = self.tool_json("train", *self.linear_problem(), "--method", "sgd", "--lr", "0.01", "--steps", "5", "--dtype", "float64", "--out", "plain")
+        arguments = ["--method", "sgd", "--lr", "0.01", "--steps", "5", "--dtype", "float64", "--set", "train.weight_decay=1", "--set", "train.weight_decays=*.bias=0"]
+        decayed = self.tool_json("train", *self.linear_problem(), *arguments, "--out", "decayed")
+        self.assertEqual(plain["training"]["final"]["objective"], plain["training"]["final"]["loss"])
+        weight = read_safetensors(self.folder / "decayed/parameters.safetensors")["fc.weight"][1]
+        penalty = sum(w * w for w in weight) / 2
+        final = decayed["training"]["final"]
+        self.assertAlmostEqual(final["objective"] - final["loss"], penalty, places=12)
+        self.assertGreater(final["loss"], plain["training"]["final"]["loss"])
+
+    def test_averaged_weights_are_what_is_kept(self):
+        arguments = ["--method", "sgd", "--lr", "0.01", "--steps", "4", "--dtype", "float64", "--set", "train.averaging=1"]
+        result = self.tool_json("train", *self.linear_problem(), *arguments, "--out", "t")
+        evaluated = self.tool_json("evaluate", *self.linear_problem(), "--dtype", "float64", "--parameters", "t/parameters.safetensors")
+        self.assertAlmostEqual(evaluated["evaluation"]["loss"], result["training"]["final"]["loss"], places=12)
+
+    def test_a_schedule_needs_a_length_and_a_learning_rate(self):
+        self.refused(USAGE, "train", *self.linear_problem(), "--method", "sgd", "--budget", "5ge", "--set", "train.schedule=cosine", says=["needs train.steps or train.epochs"])
+        self.refused(USAGE, "train", *self.linear_problem(), "--method", "lbfgs", "--steps", "5", "--set", "train.schedule=cosine", says=["finds the length of its steps itself"])
+        self.refused(USAGE, "train", *self.linear_problem(), "--method", "sgd", "--steps", "5", "--set", "train.learning_rates=fc.bias", says=['train.learning_rates: "fc.bias": must be NAME=NUMBER'])
+
     def test_budget_in_gradient_equivalents(self):
         result = self.tool_json("train", *self.cloud_problem(), "--method", "sgd", "--lr", "0.1", "--batch-size", "full", "--budget", "10ge")
         self.assertEqual(result["training"]["stop"]["reason"], "budget")

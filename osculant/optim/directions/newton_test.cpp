@@ -81,15 +81,15 @@ TEST(Newton, solves_with_a_diagonal_regularizer) {
 }
 
 TEST(Newton, the_empirical_fisher_is_the_mean_of_squared_gradients) {
-  auto net = testing::small_net();
+  Model net = testing::small_net();
   auto data = testing::small_data();
   Objective objective(net, MeanSquaredError(), data.batches(20));
   Tensor expected = torch::zeros({objective.parameters()}, f64());
   auto batch = data.full().batch(0);
   for (int64_t i = 0; i < 48; ++i) {
-    Tensor z = net->forward(batch.inputs[0].tensor.slice(0, i, i + 1));
+    Tensor z = net.forward({batch.inputs[0].tensor.slice(0, i, i + 1)})[0];
     Tensor loss = (z - batch.targets[0].tensor.slice(0, i, i + 1)).square().mean();
-    auto gradients = torch::autograd::grad({loss}, net->parameters());
+    auto gradients = torch::autograd::grad({loss}, net.layout().leaves());
     std::vector<Tensor> flat;
     for (const auto& g : gradients) flat.push_back(g.flatten());
     expected += at::cat(flat).square() / 48;
