@@ -150,8 +150,7 @@ TEST(LevenbergMarquardt, tries_another_damping_without_another_jacobian) {
 }
 
 TEST(LevenbergMarquardt, trains_in_float32_and_by_mini_batches) {
-  auto net = testing::small_net();
-  net->to(torch::kFloat32);
+  Model net = testing::small_net(3, at::kFloat);
   Objective single(net, MeanSquaredError(), testing::small_data().to(at::kCPU, at::kFloat).full());
   EXPECT_LT(minimize(single, methods::levenberg_marquardt(), {.steps = 60}).final_loss, 1e-4);
   auto batches = testing::small_mlp(16);
