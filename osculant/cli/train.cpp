@@ -51,6 +51,10 @@ void add_train(CLI::App& tool, int& status) {
                    "stop after so much time, or so many gradient equivalents");
   options->add_key("--target", "train.target", "TARGET",
                    "stop when reached: 'loss<=1e-4', 'test.accuracy>=0.88'");
+  options->add_key("--gradient-norm", "train.gradient_norm", "NORM", "stop when the gradient is this small");
+  options->add_key("--require-psd", "train.require_psd", "TOL",
+                   "at the end: is the Hessian's smallest eigenvalue >= -TOL? With --gradient-norm: leave "
+                   "saddles along its eigenvector");
   options->add_key("--evaluate-every", "train.evaluate_every", "STEPS",
                    "evaluate on all the data; default an epoch");
   options->add_key("--checkpoint-every", "train.checkpoint_every", "STEPS", "default 30 s of work");

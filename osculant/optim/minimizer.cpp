@@ -40,6 +40,9 @@ void MinimizeOptions::check() const {
   require_non_negative("steps", static_cast<double>(steps));
   require_non_negative("epochs", epochs);
   require_non_negative("gradient_norm", gradient_norm);
+  require_non_negative("require_psd", require_psd);
+  require_positive("psd_failure_probability", psd_failure_probability);
+  require_between("psd_failure_probability", psd_failure_probability, 0, 1);
   require_non_negative("batch_size", static_cast<double>(batch_size));
   require_non_negative("evaluate_every", static_cast<double>(evaluate_every));
   require_at_least("max_failures", static_cast<double>(max_failures), 1);
@@ -172,15 +175,54 @@ std::optional<Minimizer::Stop> Minimizer::loop(const Budget& slice) {
   if (!evaluated_) evaluate();
   if (auto stop = target_reached()) return stop;
   do {
-    if (auto stop = stop_before_step()) return stop;
-    auto record = stepper_.step();
-    if (record.interrupted) continue;
-    for (const auto& observer : options_.observers) observer->on_step(record, *this);
+    auto stop = stop_before_step();
+    if (stop) {
+      if (auto end = leave_saddle(*stop)) return end;
+    } else {
+      auto record = stepper_.step();
+      if (record.interrupted) continue;
+      watch(record);
+    }
     if (auto stop = stop_after_step()) return stop;
     if (!evaluation_due()) continue;
     evaluate();
     if (auto stop = target_reached()) return stop;
   } while (!spent());
+  return std::nullopt;
+}
+
+void Minimizer::watch(const StepRecord& record) {
+  for (const auto& observer : options_.observers) observer->on_step(record, *this);
+}
+
+void Minimizer::look_for_negative_curvature() {
+  Stopwatch watch;
+  AtAverage point(stepper_);
+  smallest_ =
+      stepper_.minimum_eigenvalue({.tolerance = options_.require_psd,
+                                   .failure_probability = options_.psd_failure_probability,
+                                   .seed = options_.seed + static_cast<uint64_t>(negative_curvature_steps_),
+                                   .progress = [](int64_t) { return interrupt_signal() == 0; }});
+  evaluation_seconds_ += watch.seconds();
+}
+
+// At a point that is stationary but no minimum: a step along negative curvature, and nothing. Otherwise the
+// stop.
+std::optional<Minimizer::Stop> Minimizer::leave_saddle(Stop stop) {
+  if (options_.require_psd <= 0 || stop.reason != StopReason::gradient_norm || averages()) return stop;
+  look_for_negative_curvature();
+  if (int signal = interrupt_signal())
+    return Stop{StopReason::interrupted,
+                fmt::format("interrupted by signal {} after {} steps", signal, stepper_.steps())};
+  if (smallest_->verdict != MinimumEigenvalueVerdict::negative) return stop;
+  auto record = stepper_.follow(smallest_->vector, smallest_->value);
+  watch(record);
+  if (!record.accepted) {
+    stop.message += "; " + record.note;
+    return stop;
+  }
+  smallest_.reset();
+  ++negative_curvature_steps_;
   return std::nullopt;
 }
 
@@ -196,6 +238,8 @@ std::optional<Summary> Minimizer::advance(const Budget& slice) {
   started_ = false;
   if (stop->reason == StopReason::numerical_failure) stepper_.restore_last_good();
   if (last_.step != stepper_.steps() || stop->reason == StopReason::numerical_failure) evaluate();
+  bool usable = stop->reason != StopReason::numerical_failure && stop->reason != StopReason::interrupted;
+  if (options_.require_psd > 0 && usable && !smallest_) look_for_negative_curvature();
   auto summary = summarize(*stop);
   for (const auto& observer : options_.observers) observer->on_end(summary, *this);
   stepper_.release();
@@ -222,6 +266,9 @@ Summary Minimizer::summarize(const Stop& stop) {
   s.seconds = stepper_.seconds();
   s.evaluation_seconds = evaluation_seconds_;
   s.gradient_equivalents = stepper_.gradient_equivalents();
+  s.smallest_eigenvalue = smallest_;
+  if (s.smallest_eigenvalue) s.smallest_eigenvalue->vector.reset();
+  s.negative_curvature_steps = negative_curvature_steps_;
   return s;
 }
 
@@ -232,6 +279,7 @@ void Minimizer::save(Archive& archive) const {
   archive.put("evaluation_seconds", evaluation_seconds_);
   archive.put("seed", options_.seed);
   archive.put("evaluated", evaluated_);
+  archive.put("negative_curvature_steps", negative_curvature_steps_);
   archive.put("last.step", last_.step);
   archive.put("last.loss", last_.loss);
   archive.put("last.totals", std::vector<double>{last_.epochs, last_.seconds, last_.gradient_equivalents});
@@ -253,6 +301,7 @@ void Minimizer::load(const Archive& archive) {
   initial_loss_ = archive.number("initial_loss");
   evaluation_seconds_ = archive.number("evaluation_seconds");
   evaluated_ = archive.flag("evaluated");
+  negative_curvature_steps_ = archive.integer("negative_curvature_steps");
   auto totals = archive.numbers("last.totals");
   auto names = archive.texts("last.names");
   auto values = archive.numbers("last.values");
@@ -268,6 +317,18 @@ void Minimizer::load(const Archive& archive) {
 
 Summary minimize(Objective objective, const Method& method, const MinimizeOptions& options) {
   return Minimizer(std::move(objective), method, options).run();
+}
+
+std::string verdict_in_words(const MinimumEigenvalue& smallest) {
+  switch (smallest.verdict) {
+    case MinimumEigenvalueVerdict::certified:
+      return "certified: " + smallest.message;
+    case MinimumEigenvalueVerdict::negative:
+      return "not certified: " + smallest.message;
+    case MinimumEigenvalueVerdict::unknown:
+      break;
+  }
+  return "unknown: " + smallest.message;
 }
 
 std::string Summary::brief_report() const {
@@ -292,6 +353,10 @@ std::string Summary::full_report() const {
   for (const auto& metric : final_metrics)
     table.add({metric.name + " at the end", format_number(metric.value)});
   if (!std::isnan(gradient_norm)) table.add({"gradient norm", format_number(gradient_norm)});
+  if (smallest_eigenvalue) {
+    table.add({"positive semidefinite", verdict_in_words(*smallest_eigenvalue)});
+    table.add({"steps along negative curvature", format_count(negative_curvature_steps)});
+  }
   table.add({"time in steps", format_seconds(seconds)});
   table.add({"time in evaluations", format_seconds(evaluation_seconds)});
   table.add({"work", fmt::format("{} gradient equivalents", format_number(gradient_equivalents))});

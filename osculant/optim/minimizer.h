@@ -50,6 +50,13 @@ struct MinimizeOptions {
   double epochs = 0;         // 0: no limit
   std::string target = {};   // "loss<=1e-4", "test.accuracy>=0.88"; empty: none
   double gradient_norm = 0;  // of the step's batch; 0: no limit
+
+  // > 0: at the end the smallest eigenvalue of the Hessian of the whole objective is looked for, and the
+  // summary says whether it is >= -require_psd. Where it is not and the run has ended by gradient_norm, one
+  // step is made along its eigenvector and the run goes on (Royer, O'Neill & Wright 2020).
+  double require_psd = 0;
+  double psd_failure_probability = 0.01;  // that an eigenvalue below -require_psd was missed
+
   uint64_t seed = 0;
   int64_t batch_size = 0;  // 0: the data source's; full_batch
   Schedule schedule = {};  // these four as in StepperOptions
@@ -92,9 +99,18 @@ struct Summary {
   double evaluation_seconds = 0;          // beside them
   double gradient_equivalents = 0;
 
+  // What require_psd found at the end, of the parameters the run leaves; absent without it, and after a
+  // numerical failure or an interruption. Its vector is left out.
+  std::optional<MinimumEigenvalue> smallest_eigenvalue;
+  int64_t negative_curvature_steps = 0;  // made along eigenvectors
+
   std::string brief_report() const;  // one line
   std::string full_report() const;   // a table
 };
+
+// "certified: smallest eigenvalue >= -0.001 except with probability 0.004, ...", "not certified: ...",
+// "unknown: ...".
+std::string verdict_in_words(const MinimumEigenvalue& smallest);
 
 // The loop round a Stepper: stop rules, evaluations, observers. Trouble with numbers is a stop reason.
 class Minimizer {
@@ -125,6 +141,9 @@ class Minimizer {
   std::optional<Stop> stop_before_step();
   std::optional<Stop> stop_after_step() const;
   std::optional<Stop> target_reached() const;
+  std::optional<Stop> leave_saddle(Stop stop);
+  void look_for_negative_curvature();
+  void watch(const StepRecord& record);
   void evaluate();
   bool averages() const { return stepper_.average().defined(); }
   double training_loss();
@@ -139,6 +158,8 @@ class Minimizer {
   bool started_ = false;  // and not ended
   double initial_loss_ = unknown_number;
   double evaluation_seconds_ = 0;
+  std::optional<MinimumEigenvalue> smallest_;  // at theta as it is
+  int64_t negative_curvature_steps_ = 0;
 };
 
 // Trains the objective's parameters, in place, from where they are.

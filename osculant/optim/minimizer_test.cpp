@@ -302,6 +302,77 @@ TEST(Minimizer, advances_in_slices) {
   }
 }
 
+// ---- require_psd ----
+
+// x^2/2 - c y^2/2 + y^4/4: a saddle at 0, minima of -c^2/4 at (0, +-sqrt(c)).
+Objective saddle(double x0, double y0, double c = 1) {
+  Tensor p = torch::tensor({x0, y0}, testing::f64()).requires_grad_();
+  return Objective::function({{"p", p}},
+                             [=] { return p[0].square() / 2 - c * p[1].square() / 2 + p[1].pow(4) / 4; });
+}
+
+TEST(RequirePsd, leaves_a_saddle_and_certifies_the_minimum) {
+  for (const auto& method : {methods::sgd({.learning_rate = 0.3}), methods::lbfgs(), methods::trust_region(),
+                             methods::adam({.learning_rate = 0.05})}) {
+    auto plain = saddle(1, 0), objective = saddle(1, 0);
+    MinimizeOptions options{.steps = 2000, .gradient_norm = 1e-6};
+    EXPECT_NEAR(minimize(plain, method, options).final_loss, 0, 1e-10) << method.name();
+    options.require_psd = 1e-3;
+    auto summary = minimize(objective, method, options);
+    EXPECT_NEAR(summary.final_loss, -0.25, 1e-10) << summary.brief_report();
+    EXPECT_EQ(summary.reason, StopReason::gradient_norm) << method.name();
+    EXPECT_EQ(summary.negative_curvature_steps, 1) << method.name();
+    ASSERT_TRUE(summary.smallest_eigenvalue) << method.name();
+    EXPECT_EQ(summary.smallest_eigenvalue->verdict, MinimumEigenvalueVerdict::certified);
+    EXPECT_NEAR(summary.smallest_eigenvalue->value, 1, 1e-4);  // diag(1, 3 y^2 - 1) at y = +-1
+    EXPECT_EQ(summary.smallest_eigenvalue->tolerance, 1e-3);
+    EXPECT_LE(summary.smallest_eigenvalue->failure_probability, 0.01);
+    EXPECT_FALSE(summary.smallest_eigenvalue->vector.defined());
+    EXPECT_THAT(summary.full_report(), HasSubstr("certified: smallest eigenvalue >= -0.001"));
+  }
+}
+
+TEST(RequirePsd, goes_far_along_weak_curvature) {
+  auto objective = saddle(0.1, 0, 1e-2);
+  MinimizeOptions options{.steps = 3000, .gradient_norm = 1e-8, .require_psd = 1e-3};
+  auto summary = minimize(objective, methods::sgd({.learning_rate = 0.5}), options);
+  EXPECT_NEAR(summary.final_loss, -2.5e-5, 1e-9) << summary.brief_report();
+  EXPECT_EQ(summary.negative_curvature_steps, 1);
+}
+
+TEST(RequirePsd, says_what_holds_at_the_end_of_any_run) {
+  auto objective = saddle(1, 0);
+  auto stopped = minimize(objective, methods::sgd({.learning_rate = 0.1}), {.steps = 3, .require_psd = 1e-3});
+  EXPECT_EQ(stopped.reason, StopReason::steps);
+  ASSERT_TRUE(stopped.smallest_eigenvalue);
+  EXPECT_EQ(stopped.smallest_eigenvalue->verdict, MinimumEigenvalueVerdict::negative);
+  EXPECT_NEAR(stopped.smallest_eigenvalue->value, -1, 1e-9);
+  EXPECT_THAT(stopped.full_report(), HasSubstr("not certified: curvature -1"));
+  auto without = minimize(saddle(1, 0), methods::sgd({.learning_rate = 0.1}), {.steps = 3});
+  EXPECT_FALSE(without.smallest_eigenvalue);
+}
+
+TEST(RequirePsd, resumes_to_the_same_bits) {
+  MinimizeOptions options{.steps = 1000, .gradient_norm = 1e-3, .require_psd = 1e-3};
+  auto method = methods::momentum({.learning_rate = 0.1});
+  auto whole = saddle(1, 0);
+  auto summary = minimize(whole, method, options);
+  EXPECT_GE(summary.negative_curvature_steps, 1);
+  auto first = saddle(1, 0), second = saddle(1, 0);
+  options.steps = summary.steps - 4;
+  Minimizer begun(first, method, options);
+  begun.run();
+  Archive archive("test", 1);
+  begun.save(archive);
+  options.steps = 1000;
+  Minimizer resumed(second, method, options);
+  resumed.load(archive);
+  auto end = resumed.run();
+  EXPECT_TRUE(second.layout().theta().equal(whole.layout().theta()));
+  EXPECT_EQ(end.negative_curvature_steps, summary.negative_curvature_steps);
+  EXPECT_EQ(end.steps, summary.steps);
+}
+
 TEST(Summary, reports_what_happened) {
   auto summary = minimize(testing::small_mlp(), methods::adam(), {.steps = 7, .target = "loss<=1e-9"});
   EXPECT_THAT(summary.brief_report(), HasSubstr("adam: loss "));

@@ -9,6 +9,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/stopwatch.h"
+#include "osculant/curvature/curvature.h"
 #include "osculant/io/archive.h"
 #include "osculant/linop/vector_space.h"
 
@@ -157,6 +158,10 @@ void Stepper::release() {
 }
 
 StepRecord Stepper::step() {
+  return make([this](StepRecord& record) { attempt(record); });
+}
+
+StepRecord Stepper::make(const std::function<void(StepRecord&)>& work) {
   Pending& here = pending();
   Stopwatch watch;
   double before = objective_.ledger().gradient_equivalents();
@@ -168,7 +173,7 @@ StepRecord Stepper::step() {
   if (parts_.damping) record.damping = parts_.damping->value();
   double seconds = std::exchange(here.seconds, 0), equivalents = std::exchange(here.equivalents, 0);
   if (here.point.finite) {
-    attempt(record);
+    work(record);
   } else {
     record.finite = false;
     record.note =
@@ -275,17 +280,56 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
     outcome.reason = "the step vanishes in the rounding of the parameters";
   }
   if (outcome.accepted) {
-    record.step_norm = norm_of(outcome.displacement);
-    apply(step, outcome, *trials);
+    take(record, step, outcome, *trials);
     parts_.direction->accepted(outcome);
-    if (average_.defined()) {
-      double weight = std::max(1 - options_.averaging, 1 / static_cast<double>(record.step));
-      average_ += weight * (objective_.layout().theta() - average_);
-    }
   } else {
     parts_.direction->rejected(outcome);
   }
   return outcome;
+}
+
+void Stepper::take(StepRecord& record, const Step& step, const StepOutcome& outcome, const Trials& trials) {
+  record.step_norm = norm_of(outcome.displacement);
+  apply(step, outcome, trials);
+  if (!average_.defined()) return;
+  double weight = std::max(1 - options_.averaging, 1 / static_cast<double>(record.step));
+  average_ += weight * (objective_.layout().theta() - average_);
+}
+
+StepRecord Stepper::follow(const Tensor& v, double curvature) {
+  return make([&](StepRecord& record) {
+    auto here = pending_;
+    forward_.restore(here->after);
+    last_good_ = objective_.layout().snapshot();
+    const Tensor& g = here->linearization->gradient();
+    VectorSpace space(g.numel(), g.options());
+    // abs(c), as Royer, O'Neill & Wright (2020), or what makes a difference that the loss can show.
+    double visible = 200 * space.epsilon() * std::abs(here->point.value);
+    double length = std::max(-curvature, std::sqrt(visible / -curvature)), slope = space.dot(g, v);
+    Step step;
+    step.displacement = v * (slope > 0 ? -length : length);
+    step.slope = -std::abs(slope) * length;
+    step.predicted_change = step.slope + curvature * length * length / 2;
+    Trials trials(here->objective, *last_good_, here->point.value, g, forward_, here->before);
+    auto outcome = curvature_search()->decide(trials, step);
+    record.accepted = outcome.accepted && outcome.loss_after < here->point.value;
+    record.loss_after = outcome.loss_after;
+    record.rho = outcome.rho;
+    record.note = fmt::format("along an eigenvector of curvature {:.4g}", curvature);
+    if (record.accepted) {
+      take(record, step, outcome, trials);
+    } else {
+      record.note += ", where the loss does not fall";
+      forward_.restore(here->before);
+    }
+  });
+}
+
+MinimumEigenvalue Stepper::minimum_eigenvalue(const MinimumEigenvalueOptions& options) {
+  auto state = forward_.snapshot();
+  auto found = minimum_eigenvalue_oracle(Hessian(objective_), options);
+  forward_.restore(state);
+  return found;
 }
 
 // Asked of steps that changed no digit of the loss: a run that has arrived must be able to stop.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "osculant/optim/data_order.h"
 #include "osculant/optim/method.h"
 #include "osculant/optim/schedule.h"
+#include "osculant/spectrum/minimum_eigenvalue.h"
 
 namespace osculant {
 
@@ -49,6 +51,13 @@ class Stepper {
 
   // Takes the next batch and makes one step, or says in the record why not.
   StepRecord step();
+
+  // One step along a unit vector v with v'Hv = curvature < 0, downhill, by curvature_search. Counted and
+  // recorded as any other; the method does not take part.
+  StepRecord follow(const Tensor& v, double curvature);
+
+  // Of the Hessian of the whole objective at theta. Charged to no step; leaves buffers and dropout alone.
+  MinimumEigenvalue minimum_eigenvalue(const MinimumEigenvalueOptions& options);
 
   // Value and gradient norm of the next step's batch at theta. The next step uses the work, and is charged
   // for it. On the full batch these are those of the objective.
@@ -99,11 +108,13 @@ class Stepper {
   Objective batch_objective() const;
   int64_t batch_examples() const;
   Pending& pending();
+  StepRecord make(const std::function<void(StepRecord&)>& work);
   void attempt(StepRecord& record);
   StepOutcome try_once(StepRecord& record, const StepContext& context);
   Step propose(const StepContext& context);
   void check_noise(StepRecord& record, const StepContext& context);
   bool vanishes(const StepOutcome& outcome) const;
+  void take(StepRecord& record, const Step& step, const StepOutcome& outcome, const Trials& trials);
   void apply(const Step& step, const StepOutcome& outcome, const Trials& trials);
   void finish(StepRecord& record, double seconds, double equivalents);
 

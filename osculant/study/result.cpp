@@ -48,13 +48,20 @@ Json to_record(const TrainingRecord& training) {
   Json final_values{
       {"loss", training.loss}, {"objective", training.objective}, {"metrics", training.metrics}};
   final_values["test"] = training.test.empty() ? Json(nullptr) : Json(training.test);
-  return {{"method", training.method},
-          {"stop", {{"reason", training.stop.reason}, {"message", training.stop.message}}},
-          {"reached", training.reached ? Json(*training.reached) : Json(nullptr)},
-          {"steps", training.steps},
-          {"epochs", training.epochs},
-          {"initial", {{"loss", training.initial_loss}}},
-          {"final", final_values}};
+  Json record{{"method", training.method},
+              {"stop", {{"reason", training.stop.reason}, {"message", training.stop.message}}},
+              {"reached", training.reached ? Json(*training.reached) : Json(nullptr)},
+              {"steps", training.steps},
+              {"epochs", training.epochs},
+              {"initial", {{"loss", training.initial_loss}}},
+              {"final", final_values}};
+  if (const auto& curvature = training.curvature)
+    record["curvature"] = {
+        {"verdict", curvature->verdict},     {"smallest", curvature->smallest},
+        {"tolerance", curvature->tolerance}, {"failure_probability", curvature->failure_probability},
+        {"products", curvature->products},   {"steps", curvature->steps},
+        {"message", curvature->message}};
+  return record;
 }
 
 Json to_record(const SpreadRecord& spread) {  // infinity, what was never reached, is null

@@ -72,6 +72,17 @@ struct StopRecord {
   std::string message;  // with the numbers
 };
 
+// Whether the Hessian at the end is positive semidefinite to a tolerance.
+struct CurvatureRecord {
+  std::string verdict;             // "certified", "not_certified", "unknown"
+  double smallest = 0;             // the lowest curvature seen: an upper bound on the smallest eigenvalue
+  double tolerance = 0;            // what was asked: is the smallest eigenvalue >= -tolerance?
+  double failure_probability = 1;  // bound, that it is below all the same
+  int64_t products = 0;            // Hessian products that it took
+  int64_t steps = 0;               // made along negative curvature during the run
+  std::string message;             // the verdict in words
+};
+
 struct TrainingRecord {
   std::string method;
   StopRecord stop;
@@ -83,6 +94,7 @@ struct TrainingRecord {
   double objective = 0;
   std::map<std::string, double> metrics;
   std::map<std::string, double> test;  // "loss" and the metrics
+  std::optional<CurvatureRecord> curvature;
 };
 
 // A method, with options and a seed, on its own copy of the problem.

@@ -154,6 +154,11 @@ std::string training_text(const TrainingRecord& training) {
   out += metrics_table(training.loss, training.metrics, training.test);
   if (training.reached)
     out += *training.reached ? "  The target was reached.\n" : "  The target was not reached.\n";
+  if (const auto& curvature = training.curvature) {
+    out += fmt::format("  Positive semidefinite: {}\n", curvature->message);
+    if (curvature->steps > 0)
+      out += fmt::format("  Steps along negative curvature: {}\n", format_count(curvature->steps));
+  }
   return out;
 }
 

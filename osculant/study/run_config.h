@@ -62,6 +62,8 @@ struct TrainConfig {
   std::optional<int64_t> epochs;
   std::string budget;  // "60s", "500ge"
   std::string target;  // "test.accuracy>=0.88"
+  std::optional<double> gradient_norm;
+  std::optional<double> require_psd;  // tolerance
   std::optional<int64_t> evaluate_every;
   std::optional<int64_t> checkpoint_every;
   std::optional<int64_t> keep_checkpoints;

@@ -151,6 +151,11 @@ std::vector<Key> train_keys() {
                      "stop after so much time or work"),
       text("train.target", at(train, &T::target), "a comparison such as \"loss<=1e-4\"",
            "\"test.accuracy>=0.88\"", "stop when reached"),
+      number("train.gradient_norm", at(train, &T::gradient_norm), "a number > 0", positive, "1e-6",
+             "stop when the gradient of the step's batch has this norm or less"),
+      number("train.require_psd", at(train, &T::require_psd), "a number > 0", positive, "1e-3",
+             "say at the end whether the Hessian's smallest eigenvalue is >= minus this; with gradient_norm, "
+             "leave points where it is not"),
       integer("train.evaluate_every", at(train, &T::evaluate_every), 1, "100",
               "steps between evaluations of the whole objective; left out: an epoch"),
       integer("train.checkpoint_every", at(train, &T::checkpoint_every), 1, "1000",

@@ -23,9 +23,10 @@ namespace {
 
 void require_limit(const RunConfig& config) {
   const TrainConfig& train = config.train;
-  if (!train.steps && !train.epochs && train.budget.empty() && train.target.empty())
+  if (!train.steps && !train.epochs && train.budget.empty() && train.target.empty() && !train.gradient_norm)
     fail_usage(
-        "when to stop is not given: --steps, --epochs, --budget 60s (or 500ge) or --target 'loss<=1e-4'");
+        "when to stop is not given: --steps, --epochs, --budget 60s (or 500ge), --target 'loss<=1e-4' or "
+        "--gradient-norm 1e-6");
 }
 
 // Steps that the limits allow; NaN when only a target or a time ends the run.
@@ -55,6 +56,10 @@ std::string status_of(StopReason reason) {
   return reason == StopReason::numerical_failure ? "failed" : "done";
 }
 
+std::string verdict_name(MinimumEigenvalueVerdict verdict) {
+  return verdict == MinimumEigenvalueVerdict::negative ? "not_certified" : std::string(to_string(verdict));
+}
+
 TrainingRecord record_of(const Summary& summary) {
   TrainingRecord record;
   record.method = summary.method;
@@ -64,6 +69,14 @@ TrainingRecord record_of(const Summary& summary) {
   record.epochs = summary.epochs;
   record.initial_loss = summary.initial_loss;
   record.loss = summary.final_loss;
+  if (const auto& smallest = summary.smallest_eigenvalue)
+    record.curvature = CurvatureRecord{.verdict = verdict_name(smallest->verdict),
+                                       .smallest = smallest->value,
+                                       .tolerance = smallest->tolerance,
+                                       .failure_probability = smallest->failure_probability,
+                                       .products = smallest->products,
+                                       .steps = summary.negative_curvature_steps,
+                                       .message = verdict_in_words(*smallest)};
   for (const auto& [name, value] : summary.final_metrics) {
     if (name.starts_with("test.")) {
       record.test[name.substr(5)] = value;
@@ -79,6 +92,8 @@ const std::vector<std::string> limits{"train.steps",
                                       "train.epochs",
                                       "train.budget",
                                       "train.target",
+                                      "train.gradient_norm",
+                                      "train.require_psd",
                                       "train.evaluate_every",
                                       "train.checkpoint_every",
                                       "train.keep_checkpoints",

@@ -128,6 +128,8 @@ MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config
   options.steps = train.steps.value_or(0);
   options.epochs = static_cast<double>(train.epochs.value_or(0));
   options.target = train.target;
+  options.gradient_norm = train.gradient_norm.value_or(0);
+  options.require_psd = train.require_psd.value_or(0);
   options.seed = static_cast<uint64_t>(*config.run.seed);
   options.batch_size = resolve_batch_size(train.batch_size, problem.train.size());
   options.evaluate_every = train.evaluate_every.value_or(0);

@@ -43,6 +43,21 @@ class Train(CliTest):
         self.assertAlmostEqual(result["training"]["final"]["loss"], loss, places=9)
         self.assertIsNone(result["training"]["reached"])
 
+    def test_certifies_the_minimum(self):
+        """The Hessian is 2 diag(1, 9, 1)."""
+        flags = ("--method", "newton", "--gradient-norm", "1e-8", "--dtype", "float64")
+        training = self.tool_json("train", *self.linear_problem(), *flags, "--require-psd", "1e-3")["training"]
+        self.assertEqual(training["stop"]["reason"], "gradient_norm")
+        self.assertEqual(training["curvature"]["verdict"], "certified")
+        self.assertAlmostEqual(training["curvature"]["smallest"], 2)
+        self.assertEqual(training["curvature"]["tolerance"], 1e-3)
+        self.assertLessEqual(training["curvature"]["failure_probability"], 0.01)
+        self.assertEqual(training["curvature"]["steps"], 0)
+        out, _ = self.tool("train", *self.linear_problem(), *flags, "--require-psd", "1e-3")
+        self.assertIn("Positive semidefinite: certified: smallest eigenvalue >= -0.001", out)
+        self.assertNotIn("curvature", self.tool_json("train", *self.linear_problem(), *flags)["training"])
+        self.refused(USAGE, "train", *self.linear_problem(), *flags, "--require-psd", "-1", says="train.require_psd")
+
     def test_metrics_on_test_data_and_the_best_weights(self):
         problem = self.cloud_problem()
         result = self.tool_json(
