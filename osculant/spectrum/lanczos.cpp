@@ -14,7 +14,7 @@ Lanczos::Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream
   basis_ = at::empty({settings_.capacity + 1, space_.local_size()}, space_.options());
 }
 
-bool Lanczos::start(const Tensor& deflated) {
+void Lanczos::reset(const Tensor& deflated) {
   deflated_ = deflated.defined() && deflated.size(1) > 0 ? deflated.t() : Tensor();
   alpha_.clear(), beta_.clear(), arrow_.clear(), omega_.clear(), before_.clear();
   size_ = kept_ = steps_ = 0;
@@ -22,8 +22,26 @@ bool Lanczos::start(const Tensor& deflated) {
   in_first_cycle_ = true;
   removed_.clear();
   next_norm_ = defect_ = 0;
-  again_ = exhausted_ = false;
+  again_ = exhausted_ = closed_ = false;
+}
+
+bool Lanczos::start(const Tensor& deflated) {
+  reset(deflated);
   return draw(0);
+}
+
+bool Lanczos::start_from(const Tensor& v, const Tensor& deflated) {
+  reset(deflated);
+  double whole = space_.norm(v), norm = 1;
+  if (!(whole > 0)) return false;
+  basis_[0].copy_(v).div_(whole);
+  for (int pass = 0; pass < 3; ++pass) {
+    double left = orthogonalise(0, 0, 0);
+    norm *= left;
+    if (norm <= 10 * space_.epsilon()) return false;
+    basis_[0].div_(left);
+  }
+  return true;
 }
 
 // A random unit vector orthogonal to the deflated ones and to the rows before it. False where the space is
@@ -75,7 +93,8 @@ bool Lanczos::extend() {
   if (in_first_cycle_) {
     first_cycle_.diagonal.push_back(alpha_[j]);
     first_cycle_.off_diagonal.push_back(std::max(norm, negligible));
-    in_first_cycle_ = norm > negligible;
+    closed_ = norm <= negligible;
+    in_first_cycle_ = !closed_;
   }
   if (norm > negligible) {
     w.div_(norm);

@@ -36,6 +36,9 @@ class Lanczos {
   // next start). False where nothing is orthogonal to it.
   bool start(const Tensor& deflated = {});
 
+  // The same from the part of v that is orthogonal to `deflated`. False where nothing of it is.
+  bool start_from(const Tensor& v, const Tensor& deflated = {});
+
   // One product, one column more of T. False when the product is not finite; the state is then the one
   // before.
   bool extend();
@@ -52,6 +55,8 @@ class Lanczos {
   int64_t steps() const { return steps_; }  // products since start()
   // T from start() to the first restart or invariant subspace: what a random start can be held to.
   const Tridiagonal& first_cycle() const { return first_cycle_; }
+  // The vectors of the first cycle span an invariant subspace.
+  bool first_cycle_closed() const { return closed_; }
   int64_t rows_reorthogonalised() const {
     return rows_reorthogonalised_;
   }                                                                // basis vectors read for it, in all
@@ -60,6 +65,7 @@ class Lanczos {
 
  private:
   Tensor rows(int64_t begin, int64_t count) const { return basis_.narrow(0, begin, count); }
+  void reset(const Tensor& deflated);
   bool draw(int64_t row);
   double recur(int64_t j, const Tensor& product);
   void estimate_orthogonality(int64_t j, double norm);
@@ -82,7 +88,7 @@ class Lanczos {
   int64_t size_ = 0, kept_ = 0, steps_ = 0, rows_reorthogonalised_ = 0;
   double next_norm_ = 0, scale_ = 0, defect_ = 0;
   int64_t stretch_begin_ = 0, stretch_end_ = 0;  // what the last reorthogonalisation was against
-  bool again_ = false, exhausted_ = false, in_first_cycle_ = true;
+  bool again_ = false, exhausted_ = false, in_first_cycle_ = true, closed_ = false;
   Tridiagonal first_cycle_;
 };
 

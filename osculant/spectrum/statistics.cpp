@@ -12,7 +12,7 @@ double guarded(double x) {
 // The continued fraction of the incomplete beta function (Abramowitz & Stegun 26.5.8) by Lentz's method.
 double beta_fraction(double a, double b, double x) {
   double c = 1, d = 1 / guarded(1 - (a + b) * x / (a + 1)), h = d;
-  for (int m = 1; m < 500; ++m) {
+  for (int m = 1; m < 50000; ++m) {  // about sqrt(max(a, b)) are needed
     double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
     d = 1 / guarded(1 + even * d);
     c = guarded(1 + even / c);
@@ -63,6 +63,10 @@ double chi_square_quantile(double p, double dof) {
     (below(middle) ? low : high) = middle;
   }
   return (low + high) / 2;
+}
+
+double beta_probability(double x, double a, double b) {
+  return incomplete_beta(a, b, x);
 }
 
 double random_entry_probability(int64_t n, double square) {

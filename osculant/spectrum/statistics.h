@@ -10,6 +10,9 @@ double student_quantile(double p, double dof);
 // The same for chi-square with `dof` > 0 degrees of freedom.
 double chi_square_quantile(double p, double dof);
 
+// P(X <= x) for X distributed as Beta(a, b), a, b > 0.
+double beta_probability(double x, double a, double b);
+
 // P(c^2 <= square) for an entry c of a vector drawn from the unit sphere in R^n: c^2 is distributed as
 // Beta(1/2, (n - 1)/2), so that this is about sqrt(2 n square / pi).
 double random_entry_probability(int64_t n, double square);
