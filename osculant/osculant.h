@@ -29,6 +29,8 @@
 #include "osculant/solve/minres.h"
 #include "osculant/solve/preconditioners.h"
 #include "osculant/solve/trust_region_cg.h"
+#include "osculant/spectrum/counts.h"
+#include "osculant/spectrum/density.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/low_rank.h"
 #include "osculant/spectrum/minimum_eigenvalue.h"
