@@ -38,7 +38,7 @@ function(osculant_private_settings TARGET)
   target_compile_options(${TARGET} PRIVATE -Wall -Wextra -Wno-unused-parameter -fpch-preprocess
                                            $<$<BOOL:${OSCULANT_WERROR}>:-Werror>)
   # The precompiled header holds GoogleTest, so its macro must be the same everywhere.
-  target_compile_definitions(${TARGET} PRIVATE FMT_HEADER_ONLY $<$<BOOL:${OSCULANT_TESTS}>:GTEST_HAS_PTHREAD=1>)
+  target_compile_definitions(${TARGET} PRIVATE $<$<BOOL:${OSCULANT_TESTS}>:GTEST_HAS_PTHREAD=1>)
   if(TARGET osculant_pch)
     target_precompile_headers(${TARGET} REUSE_FROM osculant_pch)
   endif()
@@ -48,6 +48,6 @@ endfunction()
 add_library(osculant_pch OBJECT ${PROJECT_SOURCE_DIR}/osculant/pch.cpp)
 target_link_libraries(osculant_pch PRIVATE torch nlohmann_json::nlohmann_json
                                            $<$<BOOL:${OSCULANT_TESTS}>:GTest::gmock>)
-target_compile_definitions(osculant_pch PRIVATE NDEBUG FMT_HEADER_ONLY)
+target_compile_definitions(osculant_pch PRIVATE NDEBUG)
 target_compile_options(osculant_pch PRIVATE -Wall -Wextra -Wno-unused-parameter -fpch-preprocess)
 target_precompile_headers(osculant_pch PRIVATE ${PROJECT_SOURCE_DIR}/osculant/pch.h)

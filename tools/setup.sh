@@ -183,6 +183,8 @@ use_ccache() {
   export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root}
   # Without these two, ccache cannot work with a precompiled header.
   export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
+  # The precompiled header has half a gigabyte: its hash is kept, not computed for each file again.
+  export CCACHE_INODECACHE=${CCACHE_INODECACHE:-1}
 }
 
 configure() {

@@ -1,7 +1,7 @@
 #include "osculant/objective/batch_graph.h"
 
 #include <fmt/format.h>
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include "osculant/base/error.h"

@@ -1,7 +1,7 @@
 #include "osculant/objective/linearization.h"
 
 #include <fmt/format.h>
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <algorithm>

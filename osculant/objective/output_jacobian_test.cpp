@@ -1,7 +1,7 @@
 #include "osculant/objective/output_jacobian.h"
 
 #include <gtest/gtest.h>
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/nn.h>
 
 #include <cmath>

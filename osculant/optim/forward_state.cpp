@@ -1,6 +1,6 @@
 #include "osculant/optim/forward_state.h"
 
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <algorithm>

@@ -1,13 +1,13 @@
 #include "osculant/tensor/parameter_layout.h"
 
 #include <gtest/gtest.h>
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/nn.h>
 
 #include "osculant/base/error.h"
 
 #include <gtest/gtest.h>
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/nn.h>
 
 namespace osculant {

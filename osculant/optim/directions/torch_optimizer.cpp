@@ -1,6 +1,6 @@
 #include "osculant/optim/directions/torch_optimizer.h"
 
-#include <torch/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/optim.h>
 
 #include <string>
