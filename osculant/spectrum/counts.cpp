@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "osculant/spectrum/statistics.h"
 
@@ -63,7 +64,14 @@ EigenvalueCount conclude(const SpectralSample& sample, EigenvalueCount known, co
   EigenvalueCount rest =
       count_of_rest(sample.rest(), static_cast<double>(sample.probes.size()), pooled.value / pooled.total,
                     {pooled.low / pooled.total, pooled.high / pooled.total}, confidence);
-  return {known.value + rest.value, known.low + rest.low, known.high + rest.high};
+  EigenvalueCount all{known.value + rest.value, known.low + rest.low, known.high + rest.high};
+  all.value = std::clamp(all.value, static_cast<double>(all.low), static_cast<double>(all.high));
+  return all;
+}
+
+// F at the next number below is F(t-).
+double just_below(double t) {
+  return std::nextafter(t, -std::numeric_limits<double>::infinity());
 }
 
 // Of ascending numbers, those <= t.
@@ -97,9 +105,10 @@ EigenvalueCount count_beyond(const SpectralSample& sample, double t, double conf
   Pooled pooled;
   for (size_t i = 0; i < sample.probes.size(); ++i) {
     const ProbeMeasure& probe = sample.probes[i];
-    double low = probe.bounds_below(-out).low + 1 - probe.bounds_below(out).high;
-    double high = in < 0 ? 1 : std::min(1.0, probe.bounds_below(-in).high + 1 - probe.bounds_below(in).low);
-    double value = probe.below(std::nextafter(-t, -INFINITY)) + 1 - probe.below(t);
+    double low = probe.bounds_below(just_below(-out)).low + 1 - probe.bounds_below(out).high;
+    double high =
+        in < 0 ? 1 : std::min(1.0, probe.bounds_below(just_below(-in)).high + 1 - probe.bounds_below(in).low);
+    double value = probe.below(just_below(-t)) + 1 - probe.below(t);
     pooled.add(sample.weights[i], value, {low, high});
   }
   return conclude(sample, known, pooled, confidence);

@@ -67,9 +67,11 @@ class Sampler {
       sample_.low = bulk.front();
       sample_.high = bulk.back();
     }
-    // The rounding of products: what makes the matrix unsymmetric, at least u of its norm.
+    // The rounding of products, what makes the matrix unsymmetric, at least u of its norm; that of the
+    // eigensolver.
+    double solver = 4 * std::sqrt(static_cast<double>(sample_.size)) * std::numeric_limits<double>::epsilon();
     double noise = std::max({((M - M.t()) / 2).norm().item<double>(), space_.epsilon() * sample_.scale,
-                             options_.noise_floor * sample_.scale});
+                             solver * sample_.scale, options_.noise_floor * sample_.scale});
     sample_.shift = noise;
     sample_.total_shift = noise * std::sqrt(static_cast<double>(sample_.size));
   }
