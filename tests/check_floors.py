@@ -36,7 +36,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 # torch/torch.h costs a user's file 20 s; the rest are dependencies of the sources alone.
 NOT_IN_PUBLIC_HEADERS = ("torch/torch.h", "torch/all.h", "torch/extension.h", "fmt/", "nlohmann/", "toml++/",
                          "CLI/", "gtest/", "gmock/", "Eigen/")
-NOT_INSTALLED = ("pch.h", "exported_json.h", "run_key.h")  # as in cmake/OsculantInstall.cmake
+NOT_INSTALLED = ("pch.h", "exported_json.h", "run_key.h", "record.h", "assets.h")  # as in cmake/OsculantInstall.cmake
 MACHINE_PATH = re.compile(r"(?<![\w.}])/(?:home|root|work|Users|mnt)/\w")
 TEXT_SUFFIXES = {".h", ".cpp", ".py", ".cmake", ".txt", ".md", ".toml", ".json", ".in", ".sh", ""}
 

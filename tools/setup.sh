@@ -8,10 +8,12 @@ allow_install=yes
 packages=(
   g++ cmake ninja-build ccache mold python3 python3-venv                        # tools
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev                # the library and the tool
+  libjs-chart.js                                                                # charts of the report
   libopenmpi-dev openmpi-bin                                                    # runs on several processes
   libgtest-dev libgmock-dev libeigen3-dev libspectra-dev                        # tests and their oracles
   dataset-fashion-mnist                                                         # real data
 )
+test_packages=(chromium)  # looks at the report
 lint_packages=(clang-format clang-tidy)
 torch_version=2.13.0
 numpy_version=2
@@ -201,11 +203,12 @@ configure() {
   stamp "configure-$preset" "$key"
 }
 
-# PRESET: makes sure of everything that a build needs, and holds the lock from here on.
+# PRESET [tests]: makes sure of everything that a build needs, and holds the lock from here on.
 prepare() {
   lacking=()
   lock
   need_packages packages "${packages[@]}"
+  [[ ${2-} != tests ]] || need_packages test-packages "${test_packages[@]}"
   need_torch
   if ((${#lacking[@]})); then
     say "missing, and --no-install was given:"

@@ -60,5 +60,6 @@ void add_train(CLI::App& tool, int& status);
 void add_compare(CLI::App& tool, int& status);
 void add_evaluate(CLI::App& tool, int& status);
 void add_methods(CLI::App& tool, int& status);
+void add_report(CLI::App& tool, int& status);
 
 }  // namespace osculant::cli

@@ -86,7 +86,8 @@ int run(int argc, char** argv) {
       "5 numerical failure, 6 cannot write, 130/143 interrupted (with a checkpoint).\n\n"
       "Example:\n"
       "  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy --eigenvalues 5");
-  for (auto add : {add_init, add_check, add_analyze, add_train, add_compare, add_evaluate, add_methods})
+  for (auto add :
+       {add_init, add_check, add_analyze, add_train, add_compare, add_evaluate, add_methods, add_report})
     add(tool, status);
   try {
     tool.parse(argc, argv);

@@ -6,6 +6,7 @@
 
 #include "osculant/base/interrupt.h"
 #include "osculant/cli/terminal.h"
+#include "osculant/report/page.h"
 
 namespace osculant::cli {
 
@@ -32,12 +33,17 @@ bool report_finished(const std::string& folder, const RunOptions& options) {
 
 int finish(const Result& result, const ResultDirectory* folder, const RunOptions& options) {
   std::string json = to_json(result);
-  if (folder != nullptr) folder->write("result.json", json);
+  if (folder != nullptr) {
+    folder->write("result.json", json);
+    write_report(folder->path());
+  }
   if (options.json()) {
     print_out(json);
   } else {
     print_out(to_text(result));
-    if (folder != nullptr) print_out(fmt::format("Results: {}\n", folder->file("result.json")));
+    if (folder != nullptr)
+      print_out(
+          fmt::format("Results: {}\nReport: {}\n", folder->file("result.json"), folder->file("report.html")));
   }
   if (result.status == "failed") return exit_numerical;
   return result.status == "interrupted" ? exit_signal + interrupt_signal() : exit_done;

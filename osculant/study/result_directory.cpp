@@ -25,9 +25,9 @@ namespace fs = std::filesystem;
 
 // Everything a run writes.
 const std::vector<std::string>& known_entries() {
-  static const std::vector<std::string> names{"result.json", "metrics.jsonl",          "run.toml",
-                                              "report.html", "parameters.safetensors", "best.safetensors",
-                                              "checkpoints", "contestants.jsonl"};
+  static const std::vector<std::string> names{"result.json",      "report.html", "metrics.jsonl",
+                                              "run.toml",         "report.html", "parameters.safetensors",
+                                              "best.safetensors", "checkpoints", "contestants.jsonl"};
   return names;
 }
 

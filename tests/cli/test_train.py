@@ -186,7 +186,8 @@ class StopAndGoOn(CliTest):
                 kills = sum(self.killed(arguments(out), out, rng.random() * 0.1) == -signal.SIGKILL for _ in range(2))
                 self.assertGreater(kills, 0)
                 checkpoints = sorted((self.folder / out / "checkpoints").iterdir())
-                self.assertLessEqual(len([path for path in checkpoints if path.name.endswith(".safetensors")]), 3)
+                # Three are kept; a kill between writing one and removing the oldest leaves four.
+                self.assertLessEqual(len([path for path in checkpoints if path.name.endswith(".safetensors")]), 4)
                 if len(checkpoints) > 1:
                     checkpoints[-1].write_bytes(checkpoints[-1].read_bytes()[:1000])
                 self.tool(*arguments(out))

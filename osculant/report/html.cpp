@@ -1,0 +1,77 @@
+#include "osculant/report/html.h"
+
+namespace osculant {
+
+std::string escape_html(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (char c : text) {
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
+    else if (c == '\'')
+      out += "&#39;";
+    else
+      out += c;
+  }
+  return out;
+}
+
+std::string escape_script_json(std::string_view json) {
+  std::string out;
+  out.reserve(json.size());
+  for (char c : json) {
+    if (c == '<')
+      out += "\\u003c";
+    else if (c == '>')
+      out += "\\u003e";
+    else if (c == '&')
+      out += "\\u0026";
+    else
+      out += c;
+  }
+  return out;
+}
+
+HtmlTable::HtmlTable(std::string caption, std::vector<std::string> header, size_t text_columns)
+    : caption_{std::move(caption)}, header_{std::move(header)}, text_columns_{text_columns} {}
+
+void HtmlTable::add(const std::vector<std::string>& row) {
+  rows_.push_back(row);
+}
+
+std::string HtmlTable::row_html(const std::vector<std::string>& row, const char* tag) const {
+  std::string out = "<tr>";
+  for (size_t i = 0; i < row.size(); ++i) {
+    std::string open = tag;
+    if (std::string_view(tag) == "th") open += " scope=\"col\"";
+    if (i >= text_columns_) open += " class=\"number\"";
+    out += "<" + open + ">" + escape_html(row[i]) + "</" + tag + ">";
+  }
+  return out + "</tr>\n";
+}
+
+std::string HtmlTable::str() const {
+  std::string out = "<div class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"" +
+                    escape_html(caption_) + "\"><table><caption>" + escape_html(caption_) +
+                    "</caption>\n<thead>" + row_html(header_, "th") + "</thead>\n<tbody>\n";
+  for (const auto& row : rows_) out += row_html(row, "td");
+  return out + "</tbody></table></div>\n";
+}
+
+std::string paragraph(std::string_view text) {
+  return "<p>" + escape_html(text) + "</p>\n";
+}
+
+std::string bullet_list(const std::vector<std::string>& lines) {
+  std::string out = "<ul>\n";
+  for (const auto& line : lines) out += "<li>" + escape_html(line) + "</li>\n";
+  return out + "</ul>\n";
+}
+
+}  // namespace osculant

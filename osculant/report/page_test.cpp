@@ -1,0 +1,102 @@
+#include "osculant/report/page.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "osculant/base/error.h"
+#include "osculant/base/testing.h"
+#include "osculant/report/analysis_page.h"
+#include "osculant/report/comparison_page.h"
+#include "osculant/report/training_page.h"
+
+namespace osculant {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Record analysis() {
+  return Record::parse(R"({"schema": 1, "command": "analyze", "version": "0.1.0", "status": "done",
+    "model": {"parameters": 12345, "frozen": 0, "layers": [{"name": "<i>a</i>", "shape": [3, 4], "parameters": 12}]},
+    "data": {"examples": 60}, "objective": {"value": 2.5, "gradient_norm": 0.5, "gradient_norms": {"<i>a</i>": 0.5}},
+    "spectrum": {"hessian": {"largest": [{"value": 9.0, "residual": 1.0, "distance": 0.5}, {"value": 5.0, "residual": 1.0}],
+      "smallest": [{"value": -3.0, "residual": 1.0}], "converged": true, "tolerance": 0.001, "stop": "converged",
+      "miss_probability": 1e-6, "products": 40, "trace": {"value": 28.0, "low": 20.0, "high": 35.0, "probes": 30}}},
+    "plan": {"gradient_equivalents": 60, "seconds": null, "bytes": 1024}, "cost": {"gradient_equivalents": 61, "seconds": 2.0, "peak_bytes": 2048}})");
+}
+
+TEST(AnalysisSummary, SaysWhatTheNumbersMean) {
+  auto words = analysis_summary(analysis());
+  EXPECT_THAT(words, Contains(HasSubstr("12,345 trainable parameters")));
+  // 2 / (9 + 1): the bound's worst case
+  EXPECT_THAT(words, Contains(HasSubstr("stable along it for learning rates below 0.2")));
+  EXPECT_THAT(words, Contains(HasSubstr("an eigenvalue of -3 to within 1, 33 % of the largest in size")));
+  // (9 + 5) of a trace in [20, 35]
+  EXPECT_THAT(words, Contains(HasSubstr("they carry 40 to 70 % of it")));
+  EXPECT_THAT(words, Contains(HasSubstr("probability at most 1.0e-06")));
+}
+
+TEST(AnalysisSummary, ClaimsNothingThatIsNotKnown) {
+  Record result = analysis();
+  Record& hessian = result["spectrum"]["hessian"];
+  hessian["miss_probability"] = nullptr;
+  hessian["smallest"][0] = {{"value", -0.5}, {"residual", 1.0}};
+  auto words = analysis_summary(result);
+  EXPECT_THAT(words, Contains(HasSubstr("No negative curvature beyond the error")));
+  EXPECT_THAT(words, Contains(HasSubstr("is unknown")));
+  EXPECT_THAT(words, Not(Contains(HasSubstr("probability at most"))));
+}
+
+TEST(Report, ChartsTablesAndNoMarkupFromNames) {
+  std::string page =
+      render_report({.folder = "runs/a<b", .result = analysis().dump(), .run_file = "x = \"</pre>\"\n"});
+  for (const char* part :
+       {"id=\"eigenvalues-hessian\"", "id=\"gradient-norms\"", "&lt;i&gt;a&lt;/i&gt;", "a&lt;b",
+        "x = &quot;&lt;/pre&gt;&quot;", "Chart.js v", "default-src 'none'", "unknown"})
+    EXPECT_THAT(page, HasSubstr(part));
+  EXPECT_THAT(page, Not(HasSubstr("<i>a</i>")));
+  EXPECT_LT(page.size(), 300'000u);
+}
+
+TEST(Report, RefusesWhatIsNoResult) {
+  EXPECT_THAT(message_of([] { render_report({.folder = "d", .result = "{\"schema\": 2}"}); }),
+              HasSubstr("d/result.json: expected a result of schema 1"));
+  EXPECT_THAT(message_of([] { read_report_files("/nowhere"); }), HasSubstr("/nowhere/result.json"));
+}
+
+TEST(TrainingSummary, CountsStepsAndRejections) {
+  std::string lines;
+  for (int i = 1; i <= 100; ++i)
+    lines += "{\"step\":" + std::to_string(i) + ",\"accepted\":" + (i % 10 == 0 ? "false" : "true") + "}\n";
+  lines += "{\"step\":101,\"acc";
+  StepLog log = read_steps(lines, 20);
+  EXPECT_EQ(log.steps, 101u);
+  EXPECT_EQ(log.rejected, 10u);
+  EXPECT_LE(log.kept.size(), 25u);
+  EXPECT_EQ(log.kept.front()["step"], 1);
+  EXPECT_EQ(log.kept.back()["step"], 100);
+  Record result =
+      Record::parse(R"({"training": {"method": "adam", "steps": 101, "epochs": 2, "reached": false,
+    "stop": {"message": "101 of 101 steps made"}, "initial": {"loss": 2.0}, "final": {"loss": 1.0, "test": {"loss": 1.5}}}})");
+  auto words = training_summary(result, log);
+  EXPECT_THAT(words, Contains("adam brought the loss from 2 to 1 in 101 steps (2 epochs)."));
+  EXPECT_THAT(words, Contains(HasSubstr("10 of 101 steps were rejected")));
+  EXPECT_THAT(words, Contains("The target was not reached."));
+  EXPECT_THAT(words, Contains(HasSubstr("a minimum is unknown")));
+}
+
+TEST(ComparisonSummary, SaysWhenTheOrderIsNotSettled) {
+  Record result =
+      Record::parse(R"({"race": {"target": "loss <= 1"}, "verdict": {"words": "a is first.", "methods": [
+    {"method": "a", "gradient_equivalents": {"median": 3, "low": 2, "high": 6}},
+    {"method": "b", "gradient_equivalents": {"median": 7, "low": 5, "high": 9}}]}})");
+  EXPECT_THAT(comparison_summary(result), Contains(HasSubstr("ranges of a and b overlap")));
+  result["verdict"]["methods"][0]["gradient_equivalents"]["high"] = 4;
+  EXPECT_THAT(comparison_summary(result), Not(Contains(HasSubstr("overlap"))));
+  result["verdict"]["methods"][0]["gradient_equivalents"]["high"] = nullptr;  // a seed never got there
+  EXPECT_THAT(comparison_summary(result), Contains(HasSubstr("overlap")));
+}
+
+}  // namespace
+}  // namespace osculant

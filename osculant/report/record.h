@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "osculant/base/text.h"
+
+namespace osculant {
+
+// result.json as the report reads it. A field that is absent or null is a number that is not known.
+using Record = nlohmann::ordered_json;
+
+inline double number(const Record& record, const char* field) {
+  auto found = record.find(field);
+  return found != record.end() && found->is_number() ? found->get<double>() : std::nan("");
+}
+
+inline std::string text(const Record& record, const char* field) {
+  auto found = record.find(field);
+  return found != record.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+// The part called `field`; an empty object where there is none.
+inline const Record& part(const Record& record, const char* field) {
+  static const Record none = Record::object();
+  auto found = record.find(field);
+  return found != record.end() && !found->is_null() ? *found : none;
+}
+
+inline std::string shown(double value) {
+  return std::isnan(value) ? "unknown" : format_number(value);
+}
+
+inline std::string shown(const Record& record, const char* field) {
+  return shown(number(record, field));
+}
+
+inline std::string shown_count(const Record& record, const char* field) {
+  double value = number(record, field);
+  return std::isnan(value) ? "unknown" : format_count(static_cast<int64_t>(value));
+}
+
+}  // namespace osculant
