@@ -291,9 +291,6 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
 void Stepper::take(StepRecord& record, const Step& step, const StepOutcome& outcome, const Trials& trials) {
   record.step_norm = norm_of(outcome.displacement);
   apply(step, outcome, trials);
-  if (!average_.defined()) return;
-  double weight = std::max(1 - options_.averaging, 1 / static_cast<double>(record.step));
-  average_ += weight * (objective_.layout().theta() - average_);
 }
 
 StepRecord Stepper::follow(const Tensor& v, double curvature) {
@@ -374,6 +371,10 @@ void Stepper::finish(StepRecord& record, double seconds, double equivalents) {
   c.failed += record.finite ? 0 : 1;
   c.rejected += record.accepted ? 0 : 1;
   ++c.steps;
+  if (average_.defined()) {
+    double weight = std::max(1 - options_.averaging, 1 / static_cast<double>(c.steps));
+    average_ += weight * (objective_.layout().theta() - average_);
+  }
   // A refused step on the full batch leaves its linearization to the next one, which tries another damping.
   if (!record.finite || (!takes_full_batch() && !record.accepted)) release();
   for (auto& order : orders_) order.advance();

@@ -90,6 +90,19 @@ TEST(StepperOptions, averages_iterates) {
   EXPECT_NEAR(summary.final_loss, 2 * average * average, 1e-15);
 }
 
+// After a step that was not made the iterate is where it was.
+TEST(StepperOptions, averages_over_refused_steps_as_well) {
+  Tensor x = torch::ones({1}, f64()).requires_grad_();
+  auto factor = std::make_shared<double>(1);
+  auto objective = Objective::function({{"x", x}}, [=] { return x.dot(x) * (*factor / 2); });
+  Stepper stepper(objective, methods::sgd({.learning_rate = 0.5}), {.averaging = 1});
+  for (double value : {1.0, 1.0, std::nan(""), 1.0}) {
+    *factor = value;
+    EXPECT_EQ(stepper.step().accepted, value == 1);
+  }
+  EXPECT_NEAR(stepper.average().item<double>(), (0.5 + 0.25 + 0.25 + 0.125) / 4, 1e-15);
+}
+
 TEST(StepperOptions, an_averaged_run_resumes_to_the_same_bits) {
   MinimizeOptions options{.steps = 9, .batch_size = 16, .averaging = 0.7};
   auto method = methods::adam({.learning_rate = 0.05});
