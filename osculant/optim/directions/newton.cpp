@@ -25,6 +25,7 @@ void NewtonOptions::check() const {
   damping.check();
   require_non_negative("epsilon", epsilon);
   require_between("cutoff", cutoff, 0, 1);
+  require_at_least("rank", static_cast<double>(rank), 1);
 }
 
 void visit(OptionVisitor& v, NewtonOptions& o) {
@@ -39,11 +40,16 @@ void visit(OptionVisitor& v, NewtonOptions& o) {
   v.choice<NewtonDamping>("damping_scale", o.scale,
                           {{"plain", NewtonDamping::plain}, {"gradient_norm", NewtonDamping::gradient_norm}},
                           "delta is lambda, or lambda sqrt(norm(g))");
-  v.choice<NewtonRegularizer>("regularizer", o.regularizer,
-                              {{"identity", NewtonRegularizer::identity},
-                               {"gauss_newton", NewtonRegularizer::gauss_newton},
-                               {"empirical_fisher", NewtonRegularizer::empirical_fisher}},
-                              "R of inverse = regularised: I, the diagonal of G, mean squared gradients");
+  v.choice<NewtonRegularizer>(
+      "regularizer", o.regularizer,
+      {{"identity", NewtonRegularizer::identity},
+       {"gauss_newton", NewtonRegularizer::gauss_newton},
+       {"empirical_fisher", NewtonRegularizer::empirical_fisher},
+       {"true_fisher", NewtonRegularizer::true_fisher},
+       {"low_rank_diagonal", NewtonRegularizer::low_rank_diagonal}},
+      "R of inverse = regularised: I, the diagonal of G, mean squared gradients at the "
+      "targets or at the network's own, or eigenpairs of G and a diagonal");
+  v.integer("rank", o.rank, ">= 1", "eigenpairs of G in R = low_rank_diagonal");
   v.number("epsilon", o.epsilon, ">= 0", "of inverse = corrected: added to the inverse in every direction");
   v.number("cutoff", o.cutoff, "in [0, 1]",
            "eigenvalues below this share of the largest are not inverted; 0: rounding");
@@ -65,7 +71,53 @@ Tensor empirical_fisher_diagonal(const Objective& objective) {
   return sum / static_cast<double>(std::max<int64_t>(examples, 1));
 }
 
+Tensor true_fisher_diagonal(Linearization& linearization) {
+  for (const auto& term : linearization.objective().terms()) {
+    auto loss = term.loss.name();
+    if (loss != "mse" && loss != "cross_entropy" && loss != "binary_cross_entropy" && loss != "poisson")
+      fail_usage(
+          fmt::format("true Fisher: the loss {} is the negative log likelihood of no distribution "
+                      "that targets could be drawn from",
+                      loss));
+  }
+  Tensor sum = at::zeros_like(linearization.objective().layout().theta(), at::kDouble);
+  linearization.gauss_newton_root(
+      [&](const Tensor& A, const Tensor&) { sum += A.to(at::kDouble).square().sum(0); });
+  return sum;
+}
+
 namespace {
+
+// R as what divides by its root L, R = L L': L a diagonal [n], or lower triangular [n, n].
+struct Root {
+  Tensor L;
+  bool diagonal() const { return L.dim() == 1; }
+  Tensor solve(const Tensor& X) const {  // L^-1 X
+    if (diagonal()) return X.dim() == 1 ? X / L : X / L.unsqueeze(1);
+    auto columns = at::linalg_solve_triangular(L, X.dim() == 1 ? X.unsqueeze(1) : X, /*upper=*/false);
+    return X.dim() == 1 ? columns.squeeze(1) : columns;
+  }
+  Tensor solve_transposed(const Tensor& x) const {  // L^-T x
+    if (diagonal()) return x / L;
+    return at::linalg_solve_triangular(L.t(), x.unsqueeze(1), /*upper=*/true).squeeze(1);
+  }
+};
+
+// d with entries below a share of `largest` raised to that; ones where that is 0.
+Tensor raised(const Tensor& d, double largest) {
+  return largest > 0 ? d.clamp_min(smallest_share * largest) : at::ones_like(d);
+}
+
+// V diag(l) V' + D: l the `rank` largest eigenvalues of G, D the diagonal of G - V diag(l) V'.
+Tensor low_rank_and_diagonal(const Tensor& G, int64_t rank) {
+  auto [l, V] = at::linalg_eigh(G);
+  int64_t n = l.numel(), k = std::min(rank, n);
+  l = l.narrow(0, n - k, k).clamp_min(0);
+  V = V.narrow(1, n - k, k);
+  Tensor dominant = (V * l).mm(V.t());
+  Tensor rest = G.diagonal() - dominant.diagonal();
+  return dominant + at::diag(raised(rest, l[k - 1].item<double>()));
+}
 
 class Newton : public Direction {
  public:
@@ -79,26 +131,30 @@ class Newton : public Direction {
   }
 
   Needs needs() const override {
-    return {.gradient = true, .hessian = true, .gauss_newton = wants(NewtonRegularizer::gauss_newton)};
+    return {
+        .gradient = true,
+        .hessian = true,
+        .gauss_newton = wants(NewtonRegularizer::gauss_newton) || wants(NewtonRegularizer::low_rank_diagonal),
+        .jacobian = wants(NewtonRegularizer::true_fisher)};
   }
 
-  // S H S = V diag(l) V' with S = R^(-1/2).
+  // L^-1 H L^-T = V diag(l) V' with L L' = R.
   void prepare(const StepContext& context) override {
     failure_.clear();
     vectors_.reset();
     auto hessian = hessian_of(context);
     Tensor H = dense(hessian, largest_dense).matrix.to(at::kDouble);
     products_ = hessian.products();
-    scale_ = regularizer(context).rsqrt();
-    H = scale_.unsqueeze(1) * H * scale_;
     if (!at::isfinite(H).all().item<bool>()) {
       failure_ = "the Hessian is not finite";
       return;
     }
     try {
+      root_ = regularizer_root(context);
+      H = root_.solve(root_.solve(H).t());
       std::tie(values_, vectors_) = at::linalg_eigh(H);
     } catch (const c10::LinAlgError&) {
-      failure_ = "the eigendecomposition of the Hessian did not converge";
+      failure_ = "the eigendecomposition of the Hessian, or the root of R, was not found";
       return;
     }
     double share =
@@ -131,8 +187,8 @@ class Newton : public Direction {
   }
 
  private:
-  Tensor project(const Tensor& g) const { return vectors_.t().mv(scale_ * g.to(at::kDouble)); }  // V'S g
-  Tensor lift(const Tensor& y) const { return scale_ * vectors_.mv(y); }                         // S V y
+  Tensor project(const Tensor& g) const { return vectors_.t().mv(root_.solve(g.to(at::kDouble))); }
+  Tensor lift(const Tensor& y) const { return root_.solve_transposed(vectors_.mv(y)); }
 
   double delta(const Tensor& g, const Damping& damping) const {
     if (options_.scale == NewtonDamping::plain) return damping.value();
@@ -143,20 +199,31 @@ class Newton : public Direction {
     return options_.inverse == NewtonInverse::regularised && options_.regularizer == which;
   }
 
-  // R's diagonal, float64 [n].
-  Tensor regularizer(const StepContext& context) {
-    Tensor R;
-    if (wants(NewtonRegularizer::gauss_newton)) {
-      GaussNewton G(std::shared_ptr<Linearization>(std::shared_ptr<void>(), &context.linearization));
-      R = to_dense(G).diagonal().to(at::kDouble).clamp_min(0);
-      products_ += G.products();
-    } else if (wants(NewtonRegularizer::empirical_fisher)) {
-      R = empirical_fisher_diagonal(context.linearization.objective());
-    } else {
-      return at::ones_like(context.gradient, at::kDouble);
+  // L of R = L L', float64.
+  Root regularizer_root(const StepContext& context) {
+    if (options_.inverse != NewtonInverse::regularised) return {at::ones_like(context.gradient, at::kDouble)};
+    switch (options_.regularizer) {
+      case NewtonRegularizer::identity:
+        return {at::ones_like(context.gradient, at::kDouble)};
+      case NewtonRegularizer::gauss_newton:
+        return diagonal(gauss_newton(context).diagonal());
+      case NewtonRegularizer::empirical_fisher:
+        return diagonal(empirical_fisher_diagonal(context.linearization.objective()));
+      case NewtonRegularizer::true_fisher:
+        return diagonal(true_fisher_diagonal(context.linearization));
+      case NewtonRegularizer::low_rank_diagonal:
+        return {at::linalg_cholesky(low_rank_and_diagonal(gauss_newton(context), options_.rank))};
     }
-    double largest = R.max().item<double>();
-    return largest > 0 ? R.clamp_min(smallest_share * largest) : at::ones_like(R);
+    return {};
+  }
+
+  static Root diagonal(const Tensor& d) { return {raised(d, d.max().item<double>()).sqrt()}; }
+
+  Tensor gauss_newton(const StepContext& context) {  // dense, float64
+    GaussNewton G(std::shared_ptr<Linearization>(std::shared_ptr<void>(), &context.linearization));
+    Tensor matrix = dense(G, largest_dense).matrix.to(at::kDouble);
+    products_ += G.products();
+    return matrix;
   }
 
   static Tensor reciprocal(const Tensor& l, const Tensor& where) {
@@ -184,7 +251,7 @@ class Newton : public Direction {
 
   NewtonOptions options_;
   Tensor values_, vectors_;  // l ascending [n], V [n, n], float64
-  Tensor scale_;             // S's diagonal, float64 [n]
+  Root root_;                // of R
   double tau_ = 0;
   int64_t products_ = 0;
   std::string failure_;

@@ -1,11 +1,14 @@
 #include "osculant/optim/directions/newton.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 #include <cmath>
 
 #include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/minimizer.h"
@@ -78,6 +81,73 @@ TEST(Newton, solves_with_a_diagonal_regularizer) {
   };
   check(d.G.diagonal(), NewtonRegularizer::gauss_newton);
   check(empirical_fisher_diagonal(objective), NewtonRegularizer::empirical_fisher);
+  check(d.G.diagonal(), NewtonRegularizer::true_fisher);  // mse is a likelihood
+}
+
+// R = V diag(l) V' + D of G's four largest eigenvalues: R V = V l + D V and R's diagonal is G's.
+TEST(Newton, solves_with_a_regularizer_of_low_rank_and_a_diagonal) {
+  auto objective = testing::small_mlp();
+  auto d = dense_parts(objective);
+  auto [l, V] = at::linalg_eigh(d.G);
+  int64_t n = objective.parameters(), k = 4;
+  Tensor Vk = V.narrow(1, n - k, k), dominant = Vk.mm(at::diag(l.narrow(0, n - k, k))).mm(Vk.t());
+  double least = 1e-3 * l[n - 1].item<double>();
+  Tensor R = dominant + at::diag((d.G - dominant).diagonal().clamp_min(least));
+  Tensor L_inverse = at::linalg_inv(at::linalg_cholesky(R));
+  double lowest = at::linalg_eigvalsh(L_inverse.mm(d.H).mm(L_inverse.t())).min().item<double>();
+  double delta = 0.1 - std::min(lowest, 0.0);
+  Tensor expected = -at::linalg_solve(d.H + delta * R, d.g);
+  auto step = newton_step(
+      objective,
+      {.inverse = NewtonInverse::regularised, .regularizer = NewtonRegularizer::low_rank_diagonal, .rank = k},
+      0.1);
+  EXPECT_LT(relative_difference(step.displacement, expected), 1e-9);
+  EXPECT_NEAR(step.slope, d.g.dot(expected).item<double>(), 1e-9 * std::abs(step.slope));
+  EXPECT_NEAR(step.predicted_change, quadratic_model(d, expected), 1e-9 * std::abs(step.predicted_change));
+  EXPECT_EQ(step.solver_iterations, 2 * n);
+}
+
+// The sum over an example's classes c of p_c (d log p_c / d theta)^2, each by a backward pass of its own.
+TEST(Newton, the_true_fisher_is_an_expectation_over_the_networks_own_targets) {
+  Tensor X = testing::normal({9, 2}, 11), W = testing::normal({3, 2}, 12).requires_grad_(),
+         b = testing::normal({3}, 13).requires_grad_();
+  Model net({{"W", W}, {"b", b}},
+            [=](const Model::Inputs& x) -> Model::Outputs { return {at::linear(at::tanh(x[0]), W, b)}; });
+  Tensor expected = torch::zeros({9}, f64());
+  for (int64_t i = 0; i < 9; ++i) {
+    for (int64_t c = 0; c < 3; ++c) {
+      Tensor log_p = net.forward({X.slice(0, i, i + 1)})[0].log_softmax(1)[0][c];
+      auto gradients = torch::autograd::grad({log_p}, {W, b});
+      Tensor g = at::cat({gradients[0].flatten(), gradients[1].flatten()});
+      expected += log_p.detach().exp() * g.square() / 9;
+    }
+  }
+  Dataset data(X, torch::arange(9) % 3);
+  Objective objective(net, CrossEntropy(), data.batches(4));
+  auto linearization = objective.linearize({.jacobian = true});
+  EXPECT_LT(relative_difference(true_fisher_diagonal(*linearization), expected), 1e-12);
+  Objective empirical(net, CrossEntropy(), data.full());
+  EXPECT_GT(relative_difference(empirical_fisher_diagonal(empirical), expected), 0.1);
+  Objective other(net, FunctionLoss([](const auto& z, const Batch&) { return z[0].square().sum(1); }, true),
+                  data.full());
+  auto refused = other.linearize({.jacobian = true});
+  EXPECT_THAT(message_of([&] { true_fisher_diagonal(*refused); }, ErrorKind::usage),
+              ::testing::HasSubstr("the loss function is the negative log likelihood of no distribution"));
+}
+
+TEST(Newton, solves_a_quadratic_in_one_step) {
+  for (auto inverse : {NewtonInverse::absolute, NewtonInverse::damped, NewtonInverse::regularised,
+                       NewtonInverse::corrected, NewtonInverse::pseudo}) {
+    auto q = testing::quadratic(torch::logspace(-3, 2, 12, 10, f64()));
+    Tensor minimum = at::linalg_solve(q.A, q.b);
+    auto method = methods::newton({.inverse = inverse,
+                                   .damping = {.rule = DampingRule::fixed, .initial = 0},
+                                   .regularizer = NewtonRegularizer::identity,
+                                   .epsilon = 0});
+    auto summary = minimize(q.objective, method, {.steps = 1});
+    EXPECT_EQ(summary.rejected_steps, 0);
+    EXPECT_LT(relative_difference(q.objective.layout().theta(), minimum), 1e-9) << int(inverse);
+  }
 }
 
 TEST(Newton, the_empirical_fisher_is_the_mean_of_squared_gradients) {
