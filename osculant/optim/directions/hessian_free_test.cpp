@@ -36,6 +36,27 @@ TEST(HessianFree, tends_to_the_dense_solution) {
   }
 }
 
+// The k-th iterate is the minimum of the damped model on span{g, Bg, ..., B^(k-1) g}, B = G + lambda I.
+TEST(HessianFree, passes_through_the_iterates_of_conjugate_gradients) {
+  auto objective = testing::small_mlp();
+  Tensor g = objective.value_and_gradient().second;
+  double lambda = 0.05;
+  Tensor B = to_dense(GaussNewton(objective)) + lambda * torch::eye(g.numel(), f64());
+  for (int64_t k : {1, 2, 3, 5, 8}) {
+    Tensor basis = (g / g.norm()).unsqueeze(1);
+    for (int64_t i = 1; i < k; ++i) {
+      Tensor next = B.mv(basis.select(1, i - 1));
+      for (int pass = 0; pass < 2; ++pass) next = next - basis.mv(basis.t().mv(next));
+      basis = at::cat({basis, (next / next.norm()).unsqueeze(1)}, 1);
+    }
+    Tensor expected = -basis.mv(at::linalg_solve(basis.t().mm(B).mm(basis), basis.t().mv(g)));
+    auto direction = hessian_free_direction({.cg_iterations = k, .cg_tolerance = 0});
+    auto step = propose(*direction, objective, lambda);
+    EXPECT_EQ(step.solver_iterations, k);
+    EXPECT_LT(relative_difference(step.displacement, expected), 1e-7) << k;
+  }
+}
+
 TEST(HessianFree, starts_at_a_share_of_the_last_solution) {
   auto objective = testing::small_mlp();
   auto direction = hessian_free_direction({.cg_iterations = 3});

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 #include <torch/nn.h>
 
 #include <algorithm>
@@ -105,6 +106,30 @@ TEST(LevenbergMarquardt, is_gauss_newton_without_damping) {
   Tensor w = std::get<0>(at::linalg_lstsq(batch.inputs[0].tensor, batch.targets[0].tensor)).view({-1});
   EXPECT_EQ(step.note, "");
   EXPECT_LT(relative_difference(step.displacement, w), 1e-9);
+}
+
+// The same where J of a network has full column rank: p = -J^+ r by QR, J a backward pass a row.
+TEST(LevenbergMarquardt, is_gauss_newton_of_a_network_without_damping) {
+  Tensor X = normal({30, 2}, 11), y = X.prod(1, true) + X.sum(1, true);
+  Tensor W = normal({2, 2}, 31).requires_grad_(), b = normal({2}, 32).requires_grad_(),
+         V = normal({1, 2}, 33).requires_grad_();
+  Model net({{"W", W}, {"b", b}, {"V", V}}, [=](const Model::Inputs& x) -> Model::Outputs {
+    return {at::linear(at::tanh(at::linear(x[0], W, b)), V)};
+  });
+  Objective objective(net, MeanSquaredError(), Dataset(X, y).full());
+  Tensor z = net.forward({X})[0];
+  std::vector<Tensor> rows;
+  for (int64_t i = 0; i < 30; ++i) {
+    auto parts = torch::autograd::grad({z[i][0]}, {W, b, V}, {}, /*retain_graph=*/true);
+    rows.push_back(at::cat({parts[0].flatten(), parts[1].flatten(), parts[2].flatten()}));
+  }
+  Tensor J = at::stack(rows), r = (z - y).detach();
+  auto [Q, R] = at::linalg_qr(J);
+  ASSERT_GT((R.diagonal().abs().min() / R.diagonal().abs().max()).item<double>(), 1e-3);
+  Tensor expected = -at::linalg_solve(R, Q.t().mm(r)).squeeze(1);
+  auto step = propose(*levenberg_marquardt_direction({}), objective, 0);
+  EXPECT_EQ(step.note, "");
+  EXPECT_LT(relative_difference(step.displacement, expected), 1e-9);
 }
 
 TEST(LevenbergMarquardt, raises_delta_where_cholesky_fails) {
