@@ -171,14 +171,16 @@ class StopAndGoOn(CliTest):
         return process.returncode
 
     def test_killed_runs_go_on_to_the_same_bits(self):
-        """Killed twice at random moments, the newest checkpoint damaged once: the same weights, the same log."""
+        """Killed twice at random moments, the newest checkpoint damaged once: the same weights, the same log. One of them with all a run may ask for."""
         rng = random.Random(7)
         methods = {"adam": 3000, "momentum": 3000, "lbfgs": 300, "hessian_free": 100, "inverse_correction": 40}
+        wishes = ("schedule=cosine", "learning_rates=*.bias=0.5", "weight_decay=1e-3", "clip_gradient_norm=0.5", "averaging=0.9")
         for method, steps in methods.items():
+            more = [word for wish in wishes for word in ("--set", f"train.{wish}")] if method == "momentum" else []
             batch = "full" if method == "lbfgs" else "16"
             arguments = lambda out: [  # noqa: E731
                 "train", *self.cloud_problem(), "--method", method, "--batch-size", batch, "--steps", str(steps), "--out", out, "--resume",
-                "--checkpoint-every", str(steps // 20),
+                "--checkpoint-every", str(steps // 20), *more,
             ]  # fmt: skip
             with self.subTest(method=method):
                 self.tool(*arguments("whole"))
