@@ -31,6 +31,7 @@ function(osculant_test TARGET PREFIX)
   osculant_private_settings(${TARGET})
   list(JOIN TEST_GROUPS ":" GROUPED)
   gtest_discover_tests(${TARGET} TEST_PREFIX "${PREFIX}." TEST_FILTER "-${GROUPED}" DISCOVERY_MODE PRE_TEST
+                       DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1
                                   ENVIRONMENT_MODIFICATION "OSCULANT_ORACLE_CASES=set:${OSCULANT_ORACLE_CASES}"
                                   FIXTURES_REQUIRED "${TEST_FIXTURES}")
