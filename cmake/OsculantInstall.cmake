@@ -5,7 +5,11 @@ set(OSCULANT_CONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Osculant)
 install(TARGETS osculant EXPORT OsculantTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
                                                 LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY osculant/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/osculant
-        FILES_MATCHING PATTERN "*.h" PATTERN "*pch.h" EXCLUDE PATTERN "exported_json.h" EXCLUDE PATTERN "run_key.h" EXCLUDE PATTERN "record.h" EXCLUDE PATTERN "assets.h" EXCLUDE PATTERN "testing.h" EXCLUDE PATTERN "cli" EXCLUDE)
+        FILES_MATCHING PATTERN "*.h"
+        PATTERN "pch.h" EXCLUDE PATTERN "testing.h" EXCLUDE PATTERN "cli" EXCLUDE PATTERN "assets" EXCLUDE
+        # Within the library alone: they bring in JSON or TOML.
+        PATTERN "exported_json.h" EXCLUDE PATTERN "run_key.h" EXCLUDE PATTERN "record.h" EXCLUDE
+        PATTERN "assets.h" EXCLUDE PATTERN "*_page.h" EXCLUDE)
 install(EXPORT OsculantTargets NAMESPACE Osculant:: DESTINATION ${OSCULANT_CONFIG_DIR})
 configure_package_config_file(cmake/OsculantConfig.cmake.in OsculantConfig.cmake
                               INSTALL_DESTINATION ${OSCULANT_CONFIG_DIR})

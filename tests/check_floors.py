@@ -36,7 +36,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 # torch/torch.h costs a user's file 20 s; the rest are dependencies of the sources alone.
 NOT_IN_PUBLIC_HEADERS = ("torch/torch.h", "torch/all.h", "torch/extension.h", "fmt/", "nlohmann/", "toml++/",
                          "CLI/", "gtest/", "gmock/", "Eigen/")
-NOT_INSTALLED = ("pch.h", "exported_json.h", "run_key.h", "record.h", "assets.h")  # as in cmake/OsculantInstall.cmake
+NOT_INSTALLED = ("pch.h", "exported_json.h", "run_key.h", "record.h", "assets.h", "analysis_page.h", "comparison_page.h",
+                 "training_page.h")  # as in cmake/OsculantInstall.cmake
 MACHINE_PATH = re.compile(r"(?<![\w.}])/(?:home|root|work|Users|mnt)/\w")
 TEXT_SUFFIXES = {".h", ".cpp", ".py", ".cmake", ".txt", ".md", ".toml", ".json", ".in", ".sh", ""}
 
@@ -75,6 +76,8 @@ def check_includes(relative: Path, text: str) -> list[str]:
                 problems.append(f"{where}: {folder} (floor {FLOORS[folder]}) includes {name} (floor {FLOORS[other]})")
         elif mark == '"':
             problems.append(f'{where}: includes "{name}"; write it "osculant/FOLDER/FILE.h"')
+        if is_public_header(relative) and name.startswith("osculant/") and name.split("/")[-1] in NOT_INSTALLED:
+            problems.append(f"{where}: a public header includes {name}, which is not installed")
         if is_public_header(relative) and name.startswith(NOT_IN_PUBLIC_HEADERS):
             problems.append(f"{where}: a public header includes {name}")
     if relative.suffix == ".h" and "#pragma once" not in text:
@@ -134,6 +137,7 @@ def self_test() -> None:
         ("osculant/base/random.h", "int x;\n", "no #pragma once"),
         ("osculant/model/model.h", header + "#include <torch/torch.h>\n", "a public header includes torch/torch.h"),
         ("osculant/io/json.h", header + "#include <nlohmann/json.hpp>\n", "a public header includes nlohmann"),
+        ("osculant/report/b.h", header + '#include "osculant/report/record.h"\n', "which is not installed"),
         ("bench/run.sh", "cd /home/somebody/osculant\n", "bench/run.sh:1: a path of one machine"),
     ]
     with tempfile.TemporaryDirectory() as folder:
