@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "osculant/report/chart.h"
+#include "osculant/report/spread_page.h"
 
 namespace osculant {
 namespace {
@@ -182,6 +183,7 @@ std::vector<std::string> analysis_summary(const Record& result) {
   for (const auto& [matrix, spectrum] : spectra.items()) add_extremes(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items())
     add_concentration(words, matrix_name(matrix), spectrum);
+  for (const auto& [matrix, spectrum] : spectra.items()) add_rank_words(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items())
     add_uncertainty(words, matrix_name(matrix), spectrum);
   return words;
@@ -190,8 +192,10 @@ std::vector<std::string> analysis_summary(const Record& result) {
 std::vector<Section> analysis_sections(const Record& result) {
   std::vector<Section> sections;
   const Record& spectra = part(result, "spectrum");
-  for (const auto& [matrix, spectrum] : spectra.items())
+  for (const auto& [matrix, spectrum] : spectra.items()) {
     sections.push_back(spectrum_section(matrix, spectrum));
+    add_spread_sections(sections, matrix, matrix_name(matrix), spectrum);
+  }
   if (const Record& norms = part(part(result, "objective"), "gradient_norms"); !norms.empty())
     sections.push_back(gradient_section(norms));
   if (!spectra.empty()) sections.push_back(certificate_section(spectra));

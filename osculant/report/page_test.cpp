@@ -48,6 +48,28 @@ TEST(AnalysisSummary, ClaimsNothingThatIsNotKnown) {
   EXPECT_THAT(words, Not(Contains(HasSubstr("probability at most"))));
 }
 
+TEST(AnalysisSummary, TellsTheRankWithItsInterval) {
+  Record result = analysis();
+  EXPECT_THAT(analysis_summary(result), Not(Contains(HasSubstr("rank"))));
+  result["spectrum"]["hessian"]["rank"] =
+      Record::parse(R"({"numerical": {"value": 40, "low": 35, "high": 44, "threshold": 1e-5},
+    "stable": {"value": 1.002, "low": 1.002, "high": 1.002}, "effective": {"value": null}, "participation": {"value": 2, "low": 1.5, "high": 3},
+    "rank_one": "yes", "upper_bound": null, "how": "from 10 probes"})");
+  result["spectrum"]["hessian"]["density"] = Record::parse(
+      R"({"width": 0.1, "grid": [0, 1, 2], "density": [1, null, 0.5], "low": [0.5, null, 0.2], "high": [2, null, 1],
+        "wasserstein_error": 0.25})");
+  auto words = analysis_summary(result);
+  EXPECT_THAT(words, Contains(HasSubstr("40 (35 to 44) eigenvalues beyond 1e-05 of the largest in size")));
+  EXPECT_THAT(words, Contains(HasSubstr("matrix of rank 1.002, exact")));
+  EXPECT_THAT(words, Contains(HasSubstr("of rank one")));
+  std::string page = render_report({.folder = "a", .result = result.dump()});
+  EXPECT_THAT(page, HasSubstr("density-chart-hessian"));
+  EXPECT_THAT(page, HasSubstr("\"y\":[1.0,null,0.5]"));
+  EXPECT_THAT(page, HasSubstr("known to 0.25 in the Wasserstein distance"));
+  EXPECT_THAT(page, HasSubstr("<td>effective</td><td>exp of the entropy of the eigenvalues&#39; "
+                              "sizes</td><td class=\"number\">unknown</td>"));
+}
+
 TEST(Report, ChartsTablesAndNoMarkupFromNames) {
   std::string page =
       render_report({.folder = "runs/a<b", .result = analysis().dump(), .run_file = "x = \"</pre>\"\n"});
