@@ -38,15 +38,16 @@ Tensor unit_vectors(const VectorSpace& space, int64_t begin, int64_t count) {
   return E;
 }
 
-// Half a t interval stands on the mean; a chi-square of nu degrees in all, nu = 2 mean^2 / variance a sample
-// and one at least, is never below 0.
+// A chi-square of nu degrees of freedom a sample, nu = 2 mean^2 / variance and one at least, is never below
+// 0. That the variance is known from N samples only widens the interval as a t interval is wider than a
+// normal one.
 Measured chi_square_interval(const RunningMoments& squares, double confidence) {
-  double N = static_cast<double>(squares.count()), mean = squares.mean();
+  double N = static_cast<double>(squares.count()), mean = squares.mean(), p = (1 + confidence) / 2;
   if (!(mean > 0)) return {mean, mean, mean};
-  double nu = squares.variance() > 0 ? 2 * mean * mean / squares.variance() : kInfinity;
+  double wider = student_quantile(p, N - 1) / student_quantile(p, 1e6);
+  double nu = squares.variance() > 0 ? 2 * mean * mean / (squares.variance() * wider * wider) : kInfinity;
   double dof = N * std::clamp(nu, 1.0, 1e4);
-  return {mean, dof * mean / chi_square_quantile((1 + confidence) / 2, dof),
-          dof * mean / chi_square_quantile((1 - confidence) / 2, dof)};
+  return {mean, dof * mean / chi_square_quantile(p, dof), dof * mean / chi_square_quantile(1 - p, dof)};
 }
 
 }  // namespace

@@ -151,6 +151,7 @@ class RankEstimate {
     numerical.low = std::max(numerical.low, proven);
     if (innermost(values) + pairs_->missed_margin() <= low_cutoff && pairs_->checked)
       numerical.high = std::min(numerical.high, possible);
+    if (result_.upper_bound >= 0) numerical.high = std::min(numerical.high, result_.upper_bound);
     numerical.high = std::max(numerical.high, numerical.low);
     if (std::isfinite(numerical.value))
       numerical.value = std::clamp(numerical.value, static_cast<double>(numerical.low),

@@ -19,9 +19,8 @@ struct RankOptions {
   int64_t norm_probes = 30;
   SampleOptions sample = {};  // its dense_limit is where the matrix is formed and the answer exact
   double confidence = 0.95;   // of each interval
-  int64_t upper_bound =
-      -1;             // what theory knows of the rank (curvature/rank_bound.h), reported beside; -1: nothing
-  uint64_t seed = 0;  // of all parts
+  int64_t upper_bound = -1;   // what theory knows of the rank (curvature/rank_bound.h); -1: nothing
+  uint64_t seed = 0;          // of all parts
 
   void check() const;
 };
@@ -57,8 +56,8 @@ struct RankResult {
 // Where the matrix is not formed: norm_2 from pairs of both signs (`pairs`, of target `both` or `dominant`,
 // or found here), norm_F from probes beside them, the rest from a sample, in which the pairs are deflated if
 // what their residuals leave open is small against the threshold. The numerical rank's interval is
-// count_beyond's, cut to what the pairs prove. NaN and unbounded intervals where products were not finite or
-// the work was cut short.
+// count_beyond's, cut to what the pairs prove and to the upper bound. NaN and unbounded intervals where
+// products were not finite or the work was cut short.
 RankResult rank(const LinearOperator& A, const RankOptions& options = {}, const EigenResult* pairs = nullptr);
 
 }  // namespace osculant

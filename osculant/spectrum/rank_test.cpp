@@ -95,6 +95,8 @@ TEST(Rank, OfLowRankIsExactFromThePairs) {
     EXPECT_GE(result.numerical.low, 4);
     EXPECT_LE(result.numerical.high, 12);
     EXPECT_TRUE(holds(result.effective, truth_of(l, 1e-5).effective));
+    auto bounded = rank(*rotated_diagonal(l, 4, dtype), {.tolerance = 1e-6, .upper_bound = 5});
+    EXPECT_LE(bounded.numerical.high, 5);
   }
 }
 
