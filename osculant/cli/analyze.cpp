@@ -30,12 +30,15 @@ int run(const RunOptions& options) {
 }  // namespace
 
 void add_analyze(CLI::App& tool, int& status) {
-  CLI::App* command =
-      tool.add_subcommand("analyze", "what curvature is there: eigenvalues, trace, gradient by layer");
+  CLI::App* command = tool.add_subcommand(
+      "analyze", "what curvature is there: eigenvalues, density, rank, trace, gradient by layer");
   auto options = std::make_shared<RunOptions>(*command);
   options->add_key("--eigenvalues", "analyze.eigenvalues", "K",
                    "so many at each end of the spectrum; default 10");
   options->add_key("--matrix", "analyze.matrix", "LIST", "hessian, gauss_newton, or hessian,gauss_newton");
+  options->add_switch("--density", "analyze.density", "the density of all eigenvalues");
+  options->add_switch("--rank", "analyze.rank",
+                      "numerical, stable and effective rank, and whether it is one");
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
   options->add_result_flags("do nothing if DIR is finished");

@@ -31,6 +31,7 @@ class RunOptions {
   // A flag that stands for one key of the run file.
   void add_key(const std::string& flag, const std::string& key, const std::string& value_name,
                const std::string& words);
+  void add_switch(const std::string& flag, const std::string& key, const std::string& words);  // to true
   void add_result_flags(const std::string& resume_words);  // what --resume does here
 
   RunConfig config() const { return config(run_file_); }  // the run file, then --set, then flags

@@ -70,6 +70,15 @@ void RunOptions::add_key(const std::string& flag, const std::string& key, const 
       ->type_name(value_name);
 }
 
+void RunOptions::add_switch(const std::string& flag, const std::string& key, const std::string& words) {
+  command_.add_flag_callback(
+      flag,
+      [this, flag, key] {
+        settings_.push_back({flag, key, "true"});
+      },
+      words);
+}
+
 void RunOptions::add_result_flags(const std::string& resume_words) {
   add_key("--out", "run.out", "DIR", "where the results go; left out: runs/COMMAND-TIME");
   auto* overwrite = command_.add_flag("--overwrite", overwrite_, "replace the results in DIR");

@@ -11,9 +11,11 @@
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
 #include "osculant/curvature/curvature.h"
+#include "osculant/curvature/rank_bound.h"
 #include "osculant/objective/plan.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/trace.h"
+#include "osculant/study/spread.h"
 
 namespace osculant {
 namespace {
@@ -28,6 +30,7 @@ struct Settings {
   int64_t eigenvalues, trace_probes, batch_size;
   double tolerance;
   bool hessian, gauss_newton;
+  SpreadSettings spread;
 };
 
 Settings settings_of(const Problem& problem, const RunConfig& config) {
@@ -35,8 +38,13 @@ Settings settings_of(const Problem& problem, const RunConfig& config) {
   auto wants = [&](const char* name) {
     return std::find(a.matrix.begin(), a.matrix.end(), name) != a.matrix.end();
   };
-  return {*a.eigenvalues, *a.trace_probes,  resolve_batch_size(a.batch_size, problem.train.size()),
-          *a.tolerance,   wants("hessian"), wants("gauss_newton")};
+  return {*a.eigenvalues,
+          *a.trace_probes,
+          resolve_batch_size(a.batch_size, problem.train.size()),
+          *a.tolerance,
+          wants("hessian"),
+          wants("gauss_newton"),
+          spread_settings(config, dense_limit, problem.memory_budget / 2)};
 }
 
 void fill_defaults(const Problem& problem, RunConfig& config) {
@@ -46,6 +54,7 @@ void fill_defaults(const Problem& problem, RunConfig& config) {
   int64_t n = problem.model.parameters();
   a.trace_probes =
       a.trace_probes.value_or(n <= dense_limit ? std::max(n, default_trace_probes) : default_trace_probes);
+  fill_spread_defaults(a);
   if (a.matrix.empty()) a.matrix = {"hessian"};
   int64_t required = problem.model.required_batch_size();
   if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
@@ -94,7 +103,8 @@ int64_t expected_eigen_products(const Problem& problem, const Settings& settings
 
 int64_t expected_products(const Problem& problem, const Settings& settings) {
   return expected_eigen_products(problem, settings) +
-         std::min(settings.trace_probes, problem.model.parameters());
+         std::min(settings.trace_probes, problem.model.parameters()) +
+         settings.spread.products(problem.model.parameters());
 }
 
 PlannedWork planned_work(const Problem& problem, const Settings& settings, bool hessian) {
@@ -102,8 +112,9 @@ PlannedWork planned_work(const Problem& problem, const Settings& settings, bool 
   PlannedWork work;
   work.needs = {.gradient = true, .hessian = hessian, .gauss_newton = !hessian};
   (hessian ? work.hessian_products : work.gauss_newton_products) = products;
-  // The basis, the pairs found, and a product with its block on the way.
+  // The larger of the bases, the pairs found, and a product with its block on the way.
   int64_t basis = settings.eigenvalues > 0 ? krylov_dimension(problem, settings) : 0;
+  basis = std::max(basis, std::min(settings.spread.vectors(), problem.model.parameters() + 1));
   work.vectors = basis + 2 * pairs_wanted(settings) + 8;
   return work;
 }
@@ -176,16 +187,17 @@ std::string progress_text(const std::string& matrix, const EigenProgress& progre
 }
 
 SpectrumRecord analyze_matrix(const LinearOperator& A, const std::string& matrix, const Problem& problem,
-                              const RunConfig& config, const ShowProgress& show) {
+                              const RunConfig& config, int64_t rank_bound, const ShowProgress& show) {
   Settings settings = settings_of(problem, config);
   SpectrumRecord record;
+  EigenResult eigen;
   if (settings.eigenvalues > 0) {
     EigenOptions options = eigen_options(problem, config);
     options.progress = [&](const EigenProgress& progress) {
       show(progress_text(matrix, progress));
       return interrupt_signal() == 0;
     };
-    EigenResult eigen = eigenpairs(A, options);
+    eigen = eigenpairs(A, options);
     record = record_of(eigen);
   }
   if (interrupt_signal() == 0 && settings.trace_probes > 0) {
@@ -197,6 +209,14 @@ SpectrumRecord analyze_matrix(const LinearOperator& A, const std::string& matrix
       return interrupt_signal() == 0;
     };
     record.trace = record_of(trace(A, options));
+  }
+  if (interrupt_signal() == 0 && settings.spread.any()) {
+    SpreadSettings spread = settings.spread;
+    spread.sample.progress = [&](int64_t products) {
+      show(fmt::format("{}: product {} for rank and density", matrix, products));
+      return interrupt_signal() == 0;
+    };
+    measure_spread(A, spread, settings.eigenvalues > 0 ? &eigen : nullptr, rank_bound, record);
   }
   record.products = A.products();
   return record;
@@ -239,7 +259,8 @@ Result analyze(const Problem& problem, const RunConfig& config, const ShowProgre
       A = std::make_unique<Hessian>(objective);
     else
       A = std::make_unique<GaussNewton>(objective);
-    result.spectrum.emplace_back(matrix, analyze_matrix(*A, matrix, problem, config, progress));
+    int64_t bound = settings.spread.rank && !hessian ? gauss_newton_rank_bound(objective) : -1;
+    result.spectrum.emplace_back(matrix, analyze_matrix(*A, matrix, problem, config, bound, progress));
   }
   if (interrupt_signal() != 0) result.status = "interrupted";
   result.cost = {objective.ledger().gradient_equivalents(), watch.seconds(), peak_resident_memory()};

@@ -30,6 +30,39 @@ Json to_record(const std::vector<EigenvalueRecord>& eigenvalues) {
   return list;
 }
 
+Json to_record(const IntervalRecord& x) {
+  return {{"value", x.value}, {"low", x.low}, {"high", x.high}};
+}
+
+Json to_record(const DensityRecord& density) {
+  return {{"width", density.width},
+          {"grid", density.grid},
+          {"density", density.value},
+          {"low", density.low},
+          {"high", density.high},
+          {"cumulative", density.cumulative},
+          {"cumulative_low", density.cumulative_low},
+          {"cumulative_high", density.cumulative_high},
+          {"wasserstein_error", density.wasserstein_error},
+          {"exact", density.exact},
+          {"how", density.how}};
+}
+
+Json to_record(const RankRecord& rank) {
+  Json numerical = to_record(rank.numerical);
+  numerical["threshold"] = rank.threshold;
+  return {{"numerical", numerical},
+          {"upper_bound", rank.upper_bound >= 0 ? Json(rank.upper_bound) : Json(nullptr)},
+          {"stable", to_record(rank.stable)},
+          {"effective", to_record(rank.effective)},
+          {"participation", to_record(rank.participation)},
+          {"rank_one", rank.rank_one},
+          {"dominance", to_record(rank.dominance)},
+          {"miss_probability", rank.miss_probability},
+          {"exact", rank.exact},
+          {"how", rank.how}};
+}
+
 Json to_record(const SpectrumRecord& spectrum) {
   Json record{{"largest", to_record(spectrum.largest)}, {"smallest", to_record(spectrum.smallest)},
               {"converged", spectrum.converged},        {"stop", spectrum.stop},
@@ -40,6 +73,9 @@ Json to_record(const SpectrumRecord& spectrum) {
                        {"high", trace->high},
                        {"probes", trace->probes},
                        {"exact", trace->exact}};
+  if (spectrum.density) record["density"] = to_record(*spectrum.density);
+  if (spectrum.rank) record["rank"] = to_record(*spectrum.rank);
+  if (spectrum.frobenius) record["frobenius"] = to_record(*spectrum.frobenius);
   record["products"] = spectrum.products;
   return record;
 }

@@ -55,6 +55,31 @@ struct TraceRecord {
   bool exact = false;
 };
 
+struct IntervalRecord {
+  double value = 0, low = 0, high = 0;
+};
+
+// Smoothed by a Gaussian kernel of this width, but for the cumulative distribution; entries go with the grid.
+struct DensityRecord {
+  double width = 0;
+  std::vector<double> grid, value, low, high;  // per unit of eigenvalue; 95 % intervals, point by point
+  std::vector<double> cumulative, cumulative_low, cumulative_high;
+  double wasserstein_error = 0;
+  bool exact = false;
+  std::string how;
+};
+
+struct RankRecord {
+  IntervalRecord numerical, stable, effective, participation;  // 95 % intervals
+  IntervalRecord dominance;  // of the largest eigenvalue, its square's share of norm_F^2
+  double threshold = 0;      // relative to the largest in magnitude
+  int64_t upper_bound = -1;  // of theory; -1: none
+  std::string rank_one;      // yes, no, unknown
+  double miss_probability = 0;
+  bool exact = false;
+  std::string how;
+};
+
 struct SpectrumRecord {
   std::vector<EigenvalueRecord> largest;   // descending
   std::vector<EigenvalueRecord> smallest;  // ascending
@@ -64,6 +89,9 @@ struct SpectrumRecord {
   double miss_probability =
       0;  // that a larger or smaller one was missed, at this tolerance; 1 or NaN: unknown
   std::optional<TraceRecord> trace;
+  std::optional<DensityRecord> density;
+  std::optional<RankRecord> rank;
+  std::optional<IntervalRecord> frobenius;  // norm, with the rank
   int64_t products = 0;
 };
 
@@ -194,6 +222,8 @@ std::string to_json(const Result& result);
 // Tables, and a line each of what they mean, for a person.
 std::string to_text(const Result& result);
 std::string to_text(const PlanRecord& plan);  // one line
+std::string to_text(const DensityRecord& density);
+std::string to_text(const RankRecord& rank);
 
 // The library's version, "0.1.0".
 std::string version();

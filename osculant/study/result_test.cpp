@@ -62,6 +62,43 @@ TEST(Result, WhatIsNotKnownIsCalledUnknown) {
   EXPECT_THAT(to_text(result), HasSubstr("95 % interval 20 to 24"));
 }
 
+TEST(Result, RankAndDensityHaveTheDocumentedFieldsAndWords) {
+  SpectrumRecord spectrum = spectrum_with(2, 0.1);
+  spectrum.rank = RankRecord{.numerical = {7.2, 5, 9},
+                             .stable = {1.2, 1.1, 1.3},
+                             .effective = {2, 2, 2},
+                             .participation = {3, 2, 4},
+                             .dominance = {0.8, 0.7, 0.9},
+                             .threshold = 1e-5,
+                             .upper_bound = 12,
+                             .rank_one = "no",
+                             .how = "3 probes"};
+  spectrum.frobenius = {4, 3, 5};
+  auto& density = spectrum.density.emplace();
+  density.width = 0.5;
+  density.grid = {0, 1, 2};
+  density.cumulative = {0, 0.5, 1};
+  auto record = nlohmann::json::parse(to_json(analysis_with(spectrum)))["spectrum"]["hessian"];
+  EXPECT_EQ(record["rank"]["numerical"]["low"], 5);
+  EXPECT_EQ(record["rank"]["numerical"]["threshold"], 1e-5);
+  EXPECT_EQ(record["rank"]["upper_bound"], 12);
+  EXPECT_EQ(record["rank"]["rank_one"], "no");
+  EXPECT_EQ(record["frobenius"]["high"], 5);
+  EXPECT_EQ(record["density"]["grid"], nlohmann::json({0, 1, 2}));
+  std::string text = to_text(analysis_with(spectrum));
+  EXPECT_THAT(text,
+              HasSubstr("rank: 5 to 9 eigenvalues beyond 1e-05 of the largest in magnitude, at most 12"));
+  EXPECT_THAT(text, HasSubstr("stable rank 1.2 (1.1 to 1.3), effective rank 2, participation"));
+  EXPECT_THAT(
+      text, HasSubstr("not of rank one: its largest eigenvalue's share of norm_F^2 in percent is 80 (70 to"));
+  EXPECT_THAT(text, HasSubstr("half of the eigenvalues in 1 to 2"));
+  spectrum.rank->upper_bound = -1;
+  spectrum.rank->stable.value = std::numeric_limits<double>::quiet_NaN();
+  record = nlohmann::json::parse(to_json(analysis_with(spectrum)))["spectrum"]["hessian"]["rank"];
+  EXPECT_TRUE(record["upper_bound"].is_null());
+  EXPECT_THAT(to_text(analysis_with(spectrum)), HasSubstr("stable rank unknown"));
+}
+
 TEST(Result, UnfinishedResultsSaySo) {
   Result result = analysis_with(spectrum_with(2, 0.1));
   EXPECT_THAT(to_text(result), Not(HasSubstr("not complete")));

@@ -127,6 +127,8 @@ std::string spectrum_text(const std::string& matrix, const SpectrumRecord& spect
   std::string out =
       fmt::format("\n{} ({} products)\n", matrix_title(matrix), format_count(spectrum.products));
   out += eigenvalues_table(spectrum) + curvature_meaning(spectrum) + trace_text(spectrum);
+  if (spectrum.rank) out += to_text(*spectrum.rank);
+  if (spectrum.density) out += to_text(*spectrum.density);
   if (!spectrum.converged) out += fmt::format("  Not converged: {}\n", spectrum.stop);
   return out;
 }

@@ -91,6 +91,9 @@ struct AnalyzeConfig {
   std::string batch_size;
   std::optional<double> tolerance;
   std::optional<int64_t> trace_probes;
+  std::optional<bool> density, rank;
+  std::optional<int64_t> quadrature_steps, quadrature_probes;
+  std::optional<double> rank_threshold;
 };
 
 struct RunSettings {

@@ -32,6 +32,41 @@ class Analyze(CliTest):
         self.assertGreater(result["cost"]["peak_bytes"], 0)
         self.assertEqual(json.loads((self.folder / "a/result.json").read_text()), result)
 
+    def test_rank_and_density_of_a_linear_problem(self):
+        """Eigenvalues 18, 2, 2: stable rank (324 + 4 + 4) / 324, participation (22)^2 / 332."""
+        result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "1", "--rank", "--density", "--matrix", "gauss_newton")
+        spectrum = result["spectrum"]["gauss_newton"]
+        rank = spectrum["rank"]
+        self.assertEqual(rank["numerical"], {"value": 3, "low": 3, "high": 3, "threshold": 1e-5})
+        self.assertAlmostEqual(rank["stable"]["value"], 332 / 324, places=5)
+        self.assertAlmostEqual(rank["participation"]["value"], 22**2 / 332, places=4)
+        self.assertEqual(rank["rank_one"], "no")
+        self.assertEqual(rank["upper_bound"], 3)
+        self.assertAlmostEqual(spectrum["frobenius"]["value"], 332**0.5, places=4)
+        density = spectrum["density"]
+        self.assertTrue(density["exact"])
+        self.assertEqual(density["cumulative"][-1], 1)
+        self.assertEqual(len(density["grid"]), len(density["high"]))
+        self.assertEqual(spectrum["products"], 4 * 3)  # eigenvalues, trace, rank, density
+
+    def test_rank_and_density_by_probes(self):
+        """1,003 parameters: too many for the matrix to be formed."""
+        problem = ["--model", "mlp:2-40-20-3", *self.cloud_problem()[2:], "--seed", "1", "--eigenvalues", "2"]
+        settings = ["--set", "analyze.quadrature_steps=20", "--set", "analyze.quadrature_probes=4", "--set", "analyze.rank_threshold=0.01"]
+        spectrum = self.tool_json("analyze", *problem, *settings, "--rank", "--density")["spectrum"]["hessian"]
+        plain = self.tool_json("analyze", *problem)["spectrum"]["hessian"]
+        self.assertEqual(spectrum["products"] - plain["products"], 2 * 20 * 4 + 30)
+        self.assertNotIn("rank", plain)
+        rank, density = spectrum["rank"], spectrum["density"]
+        self.assertFalse(rank["exact"] or density["exact"])
+        self.assertEqual(rank["numerical"]["threshold"], 0.01)
+        self.assertTrue(1 <= rank["numerical"]["low"] <= rank["numerical"]["high"] <= 1003)
+        for key in ("stable", "effective", "participation"):
+            self.assertTrue(1 <= rank[key]["low"] <= rank[key]["value"] <= rank[key]["high"] <= 1003, rank[key])
+        self.assertEqual(density["grid"], sorted(density["grid"]))
+        for low, value, high in zip(density["cumulative_low"], density["cumulative"], density["cumulative_high"]):
+            self.assertTrue(low <= value + 1e-12 and value <= high + 1e-12)
+
     def test_the_same_seed_gives_the_same_numbers(self):
         problem = self.cloud_problem()
         runs = [self.tool_json("analyze", *problem, "--seed", "3", "--eigenvalues", "2") for _ in range(2)]
