@@ -108,6 +108,20 @@ void BatchGraph::add_jacobian_transpose_product(Tensor& flat, const Tensor& w) c
   pull_back(flat, parts, 1);
 }
 
+void BatchGraph::add_weighted_gradient(Tensor& flat, const Tensor& weights, double scale) const {
+  at::AutoGradMode mode(true);
+  variable_list at_z;
+  for (const auto& z : outputs_value_) at_z.push_back(z.detach().requires_grad_(true));
+  auto w = grad_of({loss_->sum(at_z, batch_)}, at_z, {}, Graph::release);
+  for (auto& part : w) {
+    if (!part.defined()) continue;
+    std::vector<int64_t> rows(static_cast<size_t>(part.dim()), 1);
+    rows[0] = part.size(0);
+    part = part * weights.view(rows);
+  }
+  pull_back(flat, w, scale);
+}
+
 namespace {
 
 // S and r = S^+ dl/dz of every example: S [N, D, C], r [N, C].

@@ -29,6 +29,9 @@ class BatchGraph {
   Tensor jacobian_product(const std::vector<Tensor>& v) const;               // [outputs_size]
   void add_jacobian_transpose_product(Tensor& flat, const Tensor& w) const;  // w: [outputs_size]
 
+  // flat += scale * sum over examples of weights[i] times the gradient of its loss; weights [N].
+  void add_weighted_gradient(Tensor& flat, const Tensor& weights, double scale) const;
+
   // A [m, n] and r [m] with A'A = sum of J' (d2 l / dz2) J over examples and A'r their gradient, as far as it
   // lies in A's range: A = S'J, S S' the output Hessian of an example, its negative eigenvalues taken as 0.
   // `passes`: backward passes it took.

@@ -293,6 +293,34 @@ Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
   return flat;
 }
 
+Tensor Linearization::mean_squared_gradients(int64_t probes, RandomStream& random) {
+  require(needs_.gauss_newton || needs_.jacobian, "squared gradients", "jacobian");
+  first_pass();
+  check_epoch();
+  auto count = static_cast<double>(probes);
+  std::vector<Tensor> sums;  // of each term, a row a probe
+  for (size_t t = 0; t < objective_.terms().size(); ++t)
+    sums.push_back(at::zeros({probes, objective_.parameters()}, objective_.layout().options()));
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    auto examples = static_cast<double>(slot.examples);
+    for (int64_t p = 0; p < probes; ++p) {
+      Tensor row = sums[*slot.term][p];
+      graph.add_weighted_gradient(row, random.rademacher({slot.examples}, row.options()),
+                                  state_->scale_of(slot));
+    }
+    objective_.charge(Price::jacobian_transpose_product, examples, count);
+    if (rebuilt) objective_.charge(Price::forward, examples);
+  };
+  state_->visit_graphs(objective_, {.jacobian = true}, visit);
+  Tensor result = at::zeros({objective_.parameters()}, objective_.layout().options());
+  for (size_t t = 0; t < sums.size(); ++t) {
+    // The objective's mean has 1 / N in each g_i already: N (sum s_i g_i / N)^2.
+    objective_.communicator().all_reduce_sum(sums[t]);
+    result.add_(sums[t].square().mean(0), static_cast<double>(objective_.terms()[t].data.examples()));
+  }
+  return result;
+}
+
 void Linearization::gauss_newton_root(const std::function<void(const Tensor&, const Tensor&)>& visit) {
   require(needs_.jacobian, "the root of the Gauss-Newton matrix", "jacobian");
   first_pass();

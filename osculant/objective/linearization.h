@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "osculant/base/random.h"
 #include "osculant/objective/objective.h"
 
 namespace osculant {
@@ -61,6 +62,11 @@ class Linearization {
   int64_t outputs_size();                              // m
   Tensor jacobian_product(const Tensor& v);            // J v: [n] -> [m]
   Tensor jacobian_transpose_product(const Tensor& w);  // J'w: [m] -> [n]
+
+  // An estimate, without bias, of the mean over examples of the squares of each example's gradient, [n];
+  // those of several terms add up. By the signs of Chapelle & Erhan (2011): with s_i = +-1 at random, (sum of
+  // s_i g_i)^2 has the expectation sum of g_i^2, entry by entry; `probes` of them are averaged, each a J'w.
+  Tensor mean_squared_gradients(int64_t probes, RandomStream& random);
 
   // Visits the batches with A [m, n] and r [m], m outputs of a batch: the sum of A'A over batches is the
   // Gauss-Newton matrix of the data terms, without regularisers, and that of A'r their gradient, as far as

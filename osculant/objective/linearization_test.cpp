@@ -122,6 +122,33 @@ TEST(Linearization, RebuiltGraphsGiveTheSameProductsAndTheReportSaysWhatWasKept)
   EXPECT_TRUE(none.gauss_newton_product(v).equal(Gv));
 }
 
+TEST(Linearization, MeanSquaredGradientsAreThoseOfSingleExamples) {
+  auto problem = Problem::make(small_net());
+  Tensor expected = at::zeros({problem.objective.parameters()}, at::kDouble);
+  auto all = problem.objective.terms()[0].data.source();
+  for (int64_t i = 0; i < kExamples; ++i) {
+    auto one = problem.objective.on(all->range(i, i + 1));
+    Tensor squared = one.value_and_gradient().second.square();
+    expected += squared / kExamples;
+    // Of one example whatever the sign is.
+    RandomStream random(1, "test");
+    EXPECT_TRUE(at::allclose(one.linearize({.jacobian = true})->mean_squared_gradients(1, random), squared,
+                             1e-12, 1e-14));
+  }
+  for (int64_t budget : {int64_t{1} << 30, int64_t{0}}) {
+    problem.objective.set_memory_budget(budget);
+    RandomStream random(2, "test");
+    constexpr int64_t probes = 4000;  // an entry's deviation is sqrt(2 / 4000) = 0.022 of it at most
+    auto linearization = problem.objective.linearize({.gradient = true, .jacobian = true});
+    linearization->gradient();
+    double before = problem.objective.ledger().gradient_equivalents();
+    Tensor estimate = linearization->mean_squared_gradients(probes, random);
+    EXPECT_LT(((estimate - expected).abs() / expected).max().item<double>(), 0.11);
+    EXPECT_NEAR(problem.objective.ledger().gradient_equivalents() - before,
+                0.6 * probes + (budget == 0 ? 1.0 / 3 : 0), 1e-9);
+  }
+}
+
 TEST(Linearization, ThrowsWhenThetaHasMovedAndWorksAgainAfterARestore) {
   auto problem = Problem::make(small_net());
   Linearization at_theta(problem.objective, {.gradient = true, .hessian = true});

@@ -167,8 +167,9 @@ std::vector<MethodInfo> make_table() {
              double passes = Price::jacobian_transpose_product * static_cast<double>(size.outputs);
              return (Price::gradient + passes + 1.2 * Price::forward) * size.share();
            }}),
-      row("hessian_free", "Gauss-Newton steps by conjugate gradients; for large batches",
-          "theta <- theta + a p, (G + lambda I) p = -g by CG, lambda by the gain ratio", "Martens 2010",
+      row("hessian_free", "Gauss-Newton or Newton steps by conjugate gradients; for large batches",
+          "theta <- theta + a p, (B + lambda I) p = -g by CG, B = G or H, lambda by the gain ratio",
+          "Martens 2010; Byrd, Chin, Nocedal & Wu 2012 (samples); Frangella, Tropp & Udell 2023 (low_rank)",
           methods::hessian_free, vectors(22, "(7 + iterates kept) n numbers; at 15 iterates"),
           equivalents(hessian_free_cost,
                       "(2.1 + 1.2 i + t/3) b/N, i CG iterations, t trials; at i = 50, t = 3")),
@@ -305,9 +306,9 @@ Method levenberg_marquardt(const LevenbergMarquardtOptions& options) {
 
 Method hessian_free(const HessianFreeOptions& options) {
   options.check();
-  return Method("hessian_free", [options](const Objective&) {
-    return MethodParts{hessian_free_direction(options), options.backtrack ? backtracking() : gain_ratio(),
-                       Damping(options.damping)};
+  return Method("hessian_free", [options](const Objective& objective) {
+    return MethodParts{hessian_free_direction(options, objective),
+                       options.backtrack ? backtracking() : gain_ratio(), Damping(options.damping)};
   });
 }
 

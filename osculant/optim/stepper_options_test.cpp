@@ -160,6 +160,18 @@ TEST(Samples, draws_what_was_asked_for) {
        objective.on(objective.terms()[0].data.batch(0).slice(5, 10)).value_and_gradient().second) /
       2;
   EXPECT_TRUE(at::allclose(halves, batch.value_and_gradient().second, 1e-12, 1e-14));
+  auto split = mini.split(0.3, {.gradient = true});
+  auto gradient_of = [&](int64_t begin, int64_t end) {
+    return objective.on(objective.terms()[0].data.batch(0).slice(begin, end)).value_and_gradient().second;
+  };
+  EXPECT_TRUE(at::allclose(split.part->gradient(), gradient_of(0, 3), 1e-12, 1e-14));
+  EXPECT_TRUE(at::allclose(split.others->gradient(), gradient_of(3, 6), 1e-12, 1e-14));
+  EXPECT_TRUE(
+      at::allclose(mini.split(0.8, {.gradient = true}).others->gradient(), gradient_of(8, 10), 1e-12, 1e-14));
+  EXPECT_EQ(mini.split(1, {}).part->objective().examples(), 9);
+  auto drawn = full.split(0.5, {.gradient = true});  // at random, none twice
+  EXPECT_TRUE(at::allclose((drawn.part->gradient() + drawn.others->gradient()) / 2,
+                           objective.value_and_gradient().second, 1e-12, 1e-14));
   auto fresh = mini.fresh({.gradient = true});
   EXPECT_EQ(fresh->objective().examples(), 10);
   EXPECT_FALSE(at::allclose(fresh->gradient(), batch.value_and_gradient().second));

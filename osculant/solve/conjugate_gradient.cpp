@@ -123,6 +123,7 @@ class ConjugateGradient {
     }
     result_.direction = p_ / norm;
     result_.curvature = curvature / (norm * norm);
+    result_.descent = rho_ / norm;  // p'r = r'z
     stopped_ = stop(CgStop::negative_curvature, fmt::format("iteration {}: p'Ap / p'p = {} <= 0", i_ + 1,
                                                             format_number(result_.curvature)));
   }

@@ -69,10 +69,11 @@ struct CgResult {
   std::string message;              // the stop in words, with the numbers that were compared
   std::vector<CgIterate> iterates;  // ascending in iteration, the last one being x; empty unless asked for
 
-  // After negative_curvature: p of norm 1 with p'Ap = curvature <= 0 and p'r >= 0, so that phi falls along
-  // +p.
+  // After negative_curvature: p of norm 1 with p'Ap = curvature <= 0 and p'r = descent >= 0, r = b - A x, so
+  // that phi(x + t p) = phi - t descent + t^2 curvature / 2 falls along +p.
   Tensor direction;
   double curvature = 0;
+  double descent = 0;
 
   bool converged() const { return stop == CgStop::residual || stop == CgStop::progress; }
 };
