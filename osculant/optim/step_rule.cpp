@@ -79,6 +79,12 @@ StepOutcome refused(std::string reason, double rho = unknown_number) {
   return outcome;
 }
 
+// Both changes below the rounding of f: neither contradicts the other (Conn, Gould & Toint 2000, 17.4.2).
+bool unseen(const Trials& trials, const Tensor& p, double value, double predicted) {
+  double rounding = 10 * VectorSpace(1, p.options()).epsilon() * std::abs(trials.start_value());
+  return std::abs(value - trials.start_value()) <= rounding && std::abs(predicted) <= rounding;
+}
+
 Tensor scaled(const Tensor& p, double scale) {
   return scale == 1 ? p : p * scale;
 }
@@ -109,6 +115,7 @@ class Backtracking : public StepRule {
     double slope = trials.slope(p);
     if (!(slope < 0)) return refused(fmt::format("not a direction of descent: g'p = {:.3g}", slope), rho);
     double scale = options_.initial;
+    if (unseen(trials, p, value, predicted)) return taken(scaled(p, scale), value, 1);
     for (int64_t i = 0;; ++i) {
       if (value <= trials.start_value() + options_.decrease * scale * slope)
         return taken(scaled(p, scale), value, rho);
@@ -145,10 +152,8 @@ class GainRatio : public StepRule {
 
   StepOutcome decide(Trials& trials, const Step& step) override {
     double start = trials.start_value(), value = trials.value(step.displacement);
-    // Both changes below the rounding of f: neither contradicts the other (Conn, Gould & Toint 2000, 17.4.2).
-    double rounding = 10 * VectorSpace(1, step.displacement.options()).epsilon() * std::abs(start);
-    bool unseen = std::abs(value - start) <= rounding && std::abs(step.predicted_change) <= rounding;
-    double rho = unseen ? 1 : gain(value, start, step.predicted_change);
+    bool nothing = unseen(trials, step.displacement, value, step.predicted_change);
+    double rho = nothing ? 1 : gain(value, start, step.predicted_change);
     if (rho >= minimum_) return taken(step.displacement, value, rho);
     return refused(fmt::format("gain ratio {:.3g} < {:.3g}", rho, minimum_), rho);
   }

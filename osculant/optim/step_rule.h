@@ -67,7 +67,8 @@ struct BacktrackingOptions {
 };
 // Walks back over the solver's earlier iterates while they are better, then shortens until Armijo's condition
 // holds (Martens 2010, sections 4.6 and 4.7); rho belongs to the iterate chosen, before it is shortened.
-// Rejects when no scale will do.
+// Rejects when no scale will do. Where what the step promises and does are both below the rounding of f, it
+// is taken, and rho is 1: on a plateau lambda falls until steps can be seen.
 std::unique_ptr<StepRule> backtracking(const BacktrackingOptions& options = {});
 
 // Takes the step as it is when it does as the model promised: rho >= minimum.

@@ -302,6 +302,28 @@ TEST(StepRule, backtracking_keeps_armijos_condition) {
   EXPECT_NEAR(record.rho, (0.5 * 4 * 2.25 - 2) / -1, 1e-12);  // of the whole step: f rose
 }
 
+// f seems to rise by two units of rounding where the gradient, as given, points down.
+TEST(StepRule, backtracking_takes_what_rounding_hides) {
+  Tensor x = torch::full({1}, 0.1, f64()).requires_grad_();
+  auto objective = Objective::function({{"x", x}}, [x] { return (1 + 5e-16 * (1 - 10 * x)).sum(); });
+  auto start = objective.layout().snapshot();
+  ForwardState state(objective);
+  auto before = state.snapshot();
+  Trials trials(objective, start, objective.value(), torch::full({1}, 1e-16, f64()), state, before);
+  Step step;
+  step.displacement = torch::full({1}, -0.1, f64());
+  step.predicted_change = -1e-17;
+  EXPECT_GT(trials.value(step.displacement), trials.start_value());
+  auto outcome = backtracking()->decide(trials, step);
+  EXPECT_TRUE(outcome.accepted);
+  EXPECT_EQ(outcome.rho, 1);
+  EXPECT_TRUE(outcome.displacement.equal(step.displacement));
+  step.predicted_change = -1e-3;  // would have to be seen
+  outcome = backtracking()->decide(trials, step);
+  EXPECT_LT(outcome.rho, 0);
+  EXPECT_FALSE(outcome.accepted && outcome.displacement.equal(step.displacement));
+}
+
 TEST(StepRule, gain_ratio_takes_whole_steps_or_none) {
   Observed observed;
   auto objective = bowl();
