@@ -57,7 +57,7 @@ TEST(HessianFree, passes_through_the_iterates_of_conjugate_gradients) {
       basis = at::cat({basis, (next / next.norm()).unsqueeze(1)}, 1);
     }
     Tensor expected = -basis.mv(at::linalg_solve(basis.t().mm(B).mm(basis), basis.t().mv(g)));
-    auto direction = hessian_free_direction({.cg_iterations = k, .cg_tolerance = 0});
+    auto direction = direction_for(objective, {.cg_iterations = k, .cg_tolerance = 0});
     auto step = propose(*direction, objective, lambda);
     EXPECT_EQ(step.solver_iterations, k);
     EXPECT_LT(relative_difference(step.displacement, expected), 1e-7) << k;
