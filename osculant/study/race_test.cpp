@@ -79,7 +79,7 @@ TEST(Race, FailuresHarmNobody) {
   contestants.insert(
       contestants.begin(),
       {{"diverges", methods::sgd({.learning_rate = 1e30}), quartic, options},
-       {"cannot", methods::hessian_free(), quartic, options},
+       {"cannot", methods::levenberg_marquardt(), quartic, options},
        {"refuses", Method("refuses", [](const auto&) -> MethodParts { fail_usage("not for this network"); }),
         testing::small_mlp(), options}});
   std::vector<size_t> ended;

@@ -82,7 +82,7 @@ class Methods(CliTest):
         for name in ("adam", "hessian_free", "inverse_correction", "lbfgs"):
             self.assertIn(name, out)
         out, _ = self.tool("methods", "hessian_free")
-        for text in ("(G + lambda I) p = -g", "Martens 2010", "n numbers", "ge a step", "cg_iterations"):
+        for text in ("(B + lambda I) p = -g", "Martens 2010", "n numbers", "ge a step", "cg_iterations"):
             self.assertIn(text, out)
         self.refused(USAGE, "methods", "hessian_fre", says="did you mean hessian_free?")
 
