@@ -15,6 +15,7 @@
 #include "osculant/io/safetensors.h"
 #include "osculant/model/exported_operators.h"
 #include "osculant/model/exported_symbolic.h"
+#include "osculant/model/layer_taps.h"
 
 namespace osculant {
 namespace {
@@ -190,6 +191,27 @@ TEST_F(Exported, AttentionHasASecondDerivative) {
   auto g = torch::autograd::grad({z}, model.layout().leaves(), {}, true, true);
   EXPECT_NO_THROW(torch::autograd::grad({g[0].sum()}, model.layout().leaves(), {}, false, false, true));
   EXPECT_TRUE(at::globalContext().userEnabledFlashSDP()) << "the switch is put back";
+}
+
+TEST_F(Exported, LayersAreTapped) {
+  auto model = load_exported(program("mlp_mse"));
+  auto x = data("mlp_mse").tensor("inputs.input");
+  std::vector<LayerTap> taps;
+  Tensor y;
+  {
+    LayerTaps seen(model.layout());
+    y = model.forward(Model::Inputs{x})[0];
+    taps = seen.list();
+  }
+  ASSERT_EQ(taps.size(), 2u);
+  const auto &first = taps[0], &last = taps[1];
+  auto W = model.layout().leaves();  // weight, bias, weight, bias
+  EXPECT_EQ(first.parameter, "0.weight");
+  Tensor z = x.matmul(W[0].t()) + W[1];
+  EXPECT_TRUE(at::allclose(first.output, z, 1e-12, 1e-14));
+  EXPECT_EQ(first.activation, "tanh");
+  EXPECT_TRUE(at::allclose(last.input, z.tanh(), 1e-12, 1e-14));
+  EXPECT_TRUE(last.output.is_same(y));
 }
 
 TEST_F(Exported, OtherSizesAreRefusedInWords) {
