@@ -37,7 +37,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 NOT_IN_PUBLIC_HEADERS = ("torch/torch.h", "torch/all.h", "torch/extension.h", "fmt/", "nlohmann/", "toml++/",
                          "CLI/", "gtest/", "gmock/", "Eigen/")
 NOT_INSTALLED = ("pch.h", "exported_json.h", "run_key.h", "record.h", "assets.h", "analysis_page.h", "comparison_page.h",
-                 "spread_page.h", "training_page.h")  # as in cmake/OsculantInstall.cmake
+                 "flow_page.h", "spread_page.h", "training_page.h")  # as in cmake/OsculantInstall.cmake
 MACHINE_PATH = re.compile(r"(?<![\w.}])/(?:home|root|work|Users|mnt)/\w")
 TEXT_SUFFIXES = {".h", ".cpp", ".py", ".cmake", ".txt", ".md", ".toml", ".json", ".in", ".sh", ""}
 

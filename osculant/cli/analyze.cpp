@@ -39,6 +39,8 @@ void add_analyze(CLI::App& tool, int& status) {
   options->add_switch("--density", "analyze.density", "the density of all eigenvalues");
   options->add_switch("--rank", "analyze.rank",
                       "numerical, stable and effective rank, and whether it is one");
+  options->add_switch("--gradient-flow", "analyze.gradient_flow",
+                      "how signals get through the layers, and gradients back");
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
   options->add_result_flags("do nothing if DIR is finished");

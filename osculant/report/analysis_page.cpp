@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "osculant/report/chart.h"
+#include "osculant/report/flow_page.h"
 #include "osculant/report/spread_page.h"
 
 namespace osculant {
@@ -179,6 +180,7 @@ Section certificate_section(const Record& spectra) {
 
 std::vector<std::string> analysis_summary(const Record& result) {
   std::vector<std::string> words{size_words(result)};
+  add_flow_words(words, result);
   const Record& spectra = part(result, "spectrum");
   for (const auto& [matrix, spectrum] : spectra.items()) add_extremes(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items())
@@ -198,6 +200,7 @@ std::vector<Section> analysis_sections(const Record& result) {
   }
   if (const Record& norms = part(part(result, "objective"), "gradient_norms"); !norms.empty())
     sections.push_back(gradient_section(norms));
+  add_flow_section(sections, result);
   if (!spectra.empty()) sections.push_back(certificate_section(spectra));
   return sections;
 }

@@ -81,6 +81,23 @@ TEST(Report, ChartsTablesAndNoMarkupFromNames) {
   EXPECT_LT(page.size(), 300'000u);
 }
 
+TEST(Report, GradientFlowHasItsWordsChartAndTable) {
+  Record result = analysis();
+  EXPECT_THAT(render_report({.folder = "d", .result = result.dump()}),
+              Not(HasSubstr("id=\"gradient-flow\"")));
+  result["diagnosis"]["gradient_flow"] =
+      Record::parse(R"({"verdict": "dead_signal", "words": "Dead signal: so it is.",
+    "forward_ratio": {"value": 0.02, "low": 0.01, "high": 0.04}, "backward_ratio": {"value": null, "low": null, "high": null},
+    "layers": [{"name": "<b>0</b>", "operation": "conv2d", "activation": "relu", "forward_variance": 0.125,
+                "backward_norm": 1e-9, "gradient_ratio": 0.5, "dead": 0.25, "saturated": null}]})");
+  EXPECT_THAT(analysis_summary(result), Contains("Dead signal: so it is."));
+  std::string page = render_report({.folder = "d", .result = result.dump()});
+  for (const char* part :
+       {"id=\"gradient-flow\"", "id=\"gradient-flow-chart\"", "&lt;b&gt;0&lt;/b&gt;", "conv2d, relu", "0.125",
+        "25 %", "0.02, 95 % interval 0.01 to 0.04", "on the way back: unknown"})
+    EXPECT_THAT(page, HasSubstr(part));
+}
+
 TEST(Report, RefusesWhatIsNoResult) {
   EXPECT_THAT(message_of([] { render_report({.folder = "d", .result = "{\"schema\": 2}"}); }),
               HasSubstr("d/result.json: expected a result of schema 1"));

@@ -12,6 +12,7 @@
 #include "osculant/base/text.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/curvature/rank_bound.h"
+#include "osculant/diagnose/gradient_flow.h"
 #include "osculant/objective/plan.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/trace.h"
@@ -222,6 +223,26 @@ SpectrumRecord analyze_matrix(const LinearOperator& A, const std::string& matrix
   return record;
 }
 
+// Measured on the first batch: the seconds of all, and the bytes, which may not exceed the budget.
+void add_gradient_flow(PlanRecord& sum, const Problem& problem, const Objective& objective) {
+  double charged = objective.ledger().gradient_equivalents();
+  MemoryMeter meter;
+  Stopwatch watch;
+  gradient_flow(objective, {.batches = 1});
+  sum.seconds += watch.seconds() * static_cast<double>(objective.batches());
+  sum.gradient_equivalents += Price::gradient + objective.ledger().gradient_equivalents() - charged;
+  sum.bytes = std::max(sum.bytes, meter.peak());
+  sum.budget = problem.memory_budget;
+  sum.words += ", and the flow of gradients";
+  if (meter.peak() > problem.memory_budget)
+    fail(ErrorKind::memory,
+         fmt::format(
+             "the flow of gradients needs {} to work on {} examples, and run.memory_budget is {}; what "
+             "would fit: --memory-budget {}, or a smaller --batch-size",
+             format_bytes(meter.peak()), format_count(objective.terms().front().data.batch_size()),
+             format_bytes(problem.memory_budget), meter.peak()));
+}
+
 }  // namespace
 
 PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
@@ -236,6 +257,7 @@ PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
     require_fit(planned, problem, settings);
     add_plan(record, planned);
   }
+  if (config.analyze.gradient_flow.value_or(false)) add_gradient_flow(record, problem, objective);
   return record;
 }
 
@@ -248,6 +270,7 @@ Result analyze(const Problem& problem, const RunConfig& config, const ShowProgre
   result.data = describe_data(problem);
   Objective objective = problem.objective(settings.batch_size);
   result.objective = measure_objective(objective);
+  if (config.analyze.gradient_flow.value_or(false)) result.gradient_flow = gradient_flow(objective);
   for (const std::string& matrix : config.analyze.matrix) {
     if (interrupt_signal() != 0) break;
     bool hessian = matrix == "hessian";

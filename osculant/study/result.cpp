@@ -80,6 +80,31 @@ Json to_record(const SpectrumRecord& spectrum) {
   return record;
 }
 
+Json to_record(const LayerRatio& ratio) {
+  return {{"value", ratio.value}, {"low", ratio.low}, {"high", ratio.high}, {"layers", ratio.layers}};
+}
+
+Json to_record(const GradientFlow& flow) {
+  Json layers = Json::array();
+  for (const auto& layer : flow.layers)
+    layers.push_back({{"name", layer.name},
+                      {"operation", layer.operation},
+                      {"activation", layer.activation},
+                      {"forward_variance", layer.forward_variance},
+                      {"scale", layer.scale},
+                      {"backward_norm", layer.backward_norm},
+                      {"gradient_ratio", layer.gradient_ratio},
+                      {"dead", layer.dead},
+                      {"saturated", layer.saturated}});
+  return {{"verdict", name_of(flow.verdict)},
+          {"words", flow.words},
+          {"examples", flow.examples},
+          {"forward_ratio", to_record(flow.forward_ratio)},
+          {"backward_ratio", to_record(flow.backward_ratio)},
+          {"layers", layers},
+          {"note", flow.note}};
+}
+
 Json to_record(const TrainingRecord& training) {
   Json final_values{
       {"loss", training.loss}, {"objective", training.objective}, {"metrics", training.metrics}};
@@ -168,6 +193,7 @@ std::string to_json(const Result& result) {
   record["data"] = {{"examples", result.data.examples}, {"test_examples", result.data.test_examples}};
   if (result.objective) record["objective"] = to_record(*result.objective);
   for (const auto& [matrix, spectrum] : result.spectrum) record["spectrum"][matrix] = to_record(spectrum);
+  if (result.gradient_flow) record["diagnosis"]["gradient_flow"] = to_record(*result.gradient_flow);
   if (result.training) record["training"] = to_record(*result.training);
   if (result.comparison) add_comparison(record, *result.comparison);
   if (result.evaluation) record["evaluation"] = to_record(*result.evaluation);

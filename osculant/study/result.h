@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "osculant/diagnose/gradient_flow.h"
 #include "osculant/optim/options.h"
 
 namespace osculant {
@@ -209,6 +210,7 @@ struct Result {
   DataRecord data;
   std::optional<ObjectiveRecord> objective;
   std::vector<std::pair<std::string, SpectrumRecord>> spectrum;  // by matrix
+  std::optional<GradientFlow> gradient_flow;
   std::optional<TrainingRecord> training;
   std::optional<ComparisonRecord> comparison;
   std::optional<EvaluationRecord> evaluation;

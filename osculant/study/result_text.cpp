@@ -197,6 +197,7 @@ std::string to_text(const Result& result) {
   if (layers) out += layers_text(result);
   if (result.objective) out += gradient_meaning(*result.objective);
   for (const auto& [matrix, spectrum] : result.spectrum) out += spectrum_text(matrix, spectrum);
+  if (result.gradient_flow) out += "\nGradient flow\n  " + result.gradient_flow->report();
   if (result.training) out += training_text(*result.training);
   if (result.comparison) out += to_text(*result.comparison);
   if (result.evaluation)

@@ -94,6 +94,7 @@ struct AnalyzeConfig {
   std::optional<bool> density, rank;
   std::optional<int64_t> quadrature_steps, quadrature_probes;
   std::optional<double> rank_threshold;
+  std::optional<bool> gradient_flow;
 };
 
 struct RunSettings {

@@ -232,6 +232,8 @@ std::vector<Key> analyze_and_run_keys() {
           "analyze.rank_threshold", at(analyze, &A::rank_threshold), "a number in (0, 1)",
           [](double value) { return value > 0 && value < 1; }, "1e-5",
           "eigenvalues count that exceed it times the largest in magnitude; default max(n u, 1e-9 or 1e-5)"),
+      flag("analyze.gradient_flow", at(analyze, &A::gradient_flow),
+           "how signals get through the layers and gradients back"),
       integer("run.seed", at(run, &R::seed), 0, "0", "of everything random"),
       text("run.dtype", at(run, &R::dtype), "", "\"float32\"", "of parameters, inputs and curvature",
            {"float32", "float64"}),

@@ -96,6 +96,36 @@ class Analyze(CliTest):
         self.tool("analyze", "--model", "it's, m.pt2", *problem[2:], "--eigenvalues", "1", "--out", "a")
         self.tool("analyze", "a/run.toml", "--out", "b")
 
+    def test_gradient_flow_names_a_dead_signal(self):
+        """Ten sigmoid layers of width 20: differences fall by a factor of about 0.14 a layer, below float32's rounding."""
+        write_safetensors(self.folder / "d.safetensors", {
+            "inputs": ("F32", [[(i * j) % 7 - 3.0 for j in range(1, 6)] for i in range(30)]),
+            "targets": ("I64", [i % 3 for i in range(30)])})
+        problem = ["--set", "model.kind=mlp", "--set", "model.widths=5," + "20," * 10 + "3",
+                   "--data", "d.safetensors", "--loss", "cross_entropy",
+                   "--eigenvalues", "0", "--set", "analyze.trace_probes=5", "--set", "model.activation=sigmoid"]
+        plain = self.tool_json("analyze", *problem, "--out", "plain")
+        self.assertNotIn("diagnosis", plain)
+        result = self.tool_json("analyze", *problem, "--gradient-flow", "--out", "flow")
+        flow = result["diagnosis"]["gradient_flow"]
+        self.assertEqual(flow["verdict"], "dead_signal")
+        self.assertIn("Dead signal", flow["words"])
+        self.assertEqual(len(flow["layers"]), 11)
+        self.assertEqual(flow["layers"][0]["name"], "0")
+        self.assertIsNone(flow["layers"][0]["dead"])
+        self.assertEqual(flow["layers"][0]["saturated"], 0)
+        for ratio, value in (("forward_ratio", 0.02), ("backward_ratio", 0.14)):
+            self.assertLess(flow[ratio]["low"], flow[ratio]["value"])
+            self.assertLess(flow[ratio]["value"], flow[ratio]["high"])
+            self.assertAlmostEqual(flow[ratio]["value"], value, delta=value / 2)
+        self.assertAlmostEqual(result["cost"]["gradient_equivalents"] - plain["cost"]["gradient_equivalents"], 1, places=6)
+        planned = result["plan"]["gradient_equivalents"] - plain["plan"]["gradient_equivalents"]
+        self.assertAlmostEqual(planned, 2, places=6)  # one batch, which is all the data, is measured first
+        out, _ = self.tool("analyze", *problem, "--gradient-flow", "--out", "text")
+        for word in ("Gradient flow", "Dead signal", "forward variance", "addmm, sigmoid"):
+            self.assertIn(word, out)
+        self.assertIn("Gradient flow", (self.folder / "flow/report.html").read_text())
+
     def test_frozen_parameters_are_left_out(self):
         result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "1", "--freeze", "fc.bias")
         self.assertEqual(result["model"]["parameters"], 2)
