@@ -2,6 +2,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -73,6 +74,13 @@ int64_t available_memory() {
   int64_t limit = read_bytes("/sys/fs/cgroup/memory.max", none);
   if (limit != none) available = std::min(available, limit - read_bytes("/sys/fs/cgroup/memory.current", 0));
   return std::max<int64_t>(available, 0);
+}
+
+void prefer_large_pages(void* data, int64_t bytes) {
+  constexpr uintptr_t page = uintptr_t{1} << 21;
+  uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  uintptr_t end = (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
 int64_t peak_resident_memory() {

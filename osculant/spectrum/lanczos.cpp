@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "osculant/base/memory.h"
 #include "osculant/linop/orthonormalize.h"
 
 namespace osculant {
@@ -12,6 +13,7 @@ namespace osculant {
 Lanczos::Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream& random)
     : A_(A), space_(A.domain()), settings_(settings), random_(random) {
   basis_ = at::empty({settings_.capacity + 1, space_.local_size()}, space_.options());
+  if (basis_.is_cpu()) prefer_large_pages(basis_.mutable_data_ptr(), static_cast<int64_t>(basis_.nbytes()));
 }
 
 void Lanczos::reset(const Tensor& deflated) {
