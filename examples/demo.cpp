@@ -152,6 +152,7 @@ void fit_a_curve() {
       {"Adam, rate 0.01", methods::adam({.learning_rate = 1e-2})},
       {"L-BFGS", methods::lbfgs()},
       {"Hessian-free", methods::hessian_free()},
+      {"Levenberg-Marquardt", methods::levenberg_marquardt()},
   };
   TextTable table({"", "reached", "seconds", "steps", "loss at the end"});
   for (const auto& [words, method] : contestants) {
