@@ -118,7 +118,8 @@ void train_an_autoencoder() {
   std::vector<Contestant> contestants{
       {"Adam, rate 0.001", methods::adam({.learning_rate = 1e-3}), 200},
       {"Adam, rate 0.01", methods::adam({.learning_rate = 1e-2}), 200},
-      {"Hessian-free, no rate", methods::hessian_free({.damping = {.initial = 10}, .cg_iterations = 60}), 500},
+      {"Hessian-free, no rate", methods::hessian_free({.damping = {.initial = 10}, .cg_iterations = 60}),
+       500},
   };
   std::vector<std::string> header{"squared error an image after"};
   for (double mark : kMarks) header.push_back(format_number(mark) + " s");

@@ -1,5 +1,5 @@
-// The functions behind fmt::format, compiled once for the whole library: header-only, each file that formats a
-// number pays 2.4 s for them. What fmt's own format.cc instantiates and this library can reach.
+// The functions behind fmt::format, compiled once for the whole library: header-only, each file that formats
+// a number pays 2.4 s for them. What fmt's own format.cc instantiates and this library can reach.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

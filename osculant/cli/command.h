@@ -34,8 +34,10 @@ class RunOptions {
   void add_switch(const std::string& flag, const std::string& key, const std::string& words);  // to true
   void add_result_flags(const std::string& resume_words);  // what --resume does here
 
-  RunConfig config() const { return config(run_file_); }  // the run file, then --set, then flags
-  RunConfig config(const std::string& run_file) const;    // with another run file
+  RunConfig config() const {
+    return config(run_file_);
+  }  // the run file, --model and --data, --set, other flags
+  RunConfig config(const std::string& run_file) const;  // with another run file
   bool has_run_file() const { return !run_file_.empty(); }
   bool json() const { return json_; }
   bool resume() const { return resume_; }

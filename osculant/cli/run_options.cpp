@@ -88,9 +88,9 @@ void RunOptions::add_result_flags(const std::string& resume_words) {
 RunConfig RunOptions::config(const std::string& run_file) const {
   RunConfig config;
   if (!run_file.empty()) config.read_file(run_file);
-  for (const auto& assignment : assignments_) config.set_assignment(assignment);
   if (!model_.empty()) set_model(config, model_);
   if (!data_.empty()) set_data(config, data_);
+  for (const auto& assignment : assignments_) config.set_assignment(assignment);
   for (const auto& setting : settings_) config.set(setting.key, setting.value, setting.flag);
   return config;
 }

@@ -56,7 +56,7 @@ TEST(AnalysisSummary, TellsTheRankWithItsInterval) {
     "stable": {"value": 1.002, "low": 1.002, "high": 1.002}, "effective": {"value": null}, "participation": {"value": 2, "low": 1.5, "high": 3},
     "rank_one": "yes", "upper_bound": null, "how": "from 10 probes"})");
   result["spectrum"]["hessian"]["density"] = Record::parse(
-      R"({"width": 0.1, "grid": [0, 1, 2], "density": [1, null, 0.5], "low": [0.5, null, 0.2], "high": [2, null, 1],
+      R"({"width": 0.1, "grid": [0, 1, 2, 3], "density": [1, null, 0.5, 1e-20], "low": [0.5, null, 0.2, 0], "high": [2, null, 1, 1e-19],
         "wasserstein_error": 0.25})");
   auto words = analysis_summary(result);
   EXPECT_THAT(words, Contains(HasSubstr("40 (35 to 44) eigenvalues beyond 1e-05 of the largest in size")));
@@ -64,7 +64,7 @@ TEST(AnalysisSummary, TellsTheRankWithItsInterval) {
   EXPECT_THAT(words, Contains(HasSubstr("of rank one")));
   std::string page = render_report({.folder = "a", .result = result.dump()});
   EXPECT_THAT(page, HasSubstr("density-chart-hessian"));
-  EXPECT_THAT(page, HasSubstr("\"y\":[1.0,null,0.5]"));
+  EXPECT_THAT(page, HasSubstr("\"y\":[1.0,null,0.5,null]"));
   EXPECT_THAT(page, HasSubstr("known to 0.25 in the Wasserstein distance"));
   EXPECT_THAT(page, HasSubstr("<td>effective</td><td>exp of the entropy of the eigenvalues&#39; "
                               "sizes</td><td class=\"number\">unknown</td>"));

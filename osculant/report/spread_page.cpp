@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "osculant/report/chart.h"
 
 namespace osculant {
@@ -21,6 +24,15 @@ std::string interval(const Record& value) {
   return fmt::format("{} ({} to {})", shown(value, "value"), shown(low), shown(high));
 }
 
+// Of numbers of eigenvalues: whole.
+std::string count_interval(const Record& value) {
+  double low = number(value, "low"), high = number(value, "high"), middle = number(value, "value");
+  if (std::isnan(middle) || std::isnan(low) || std::isnan(high)) return "unknown";
+  auto whole = [](double count) { return format_count(std::lround(count)); };
+  if (low == high) return whole(low) + ", exact";
+  return fmt::format("{} ({} to {})", whole(middle), whole(low), whole(high));
+}
+
 Section rank_section(const std::string& matrix, const std::string& name, const Record& spectrum) {
   const Record& rank = part(spectrum, "rank");
   Section section{"rank-" + matrix, "Rank of the " + name, ""};
@@ -28,7 +40,7 @@ Section rank_section(const std::string& matrix, const std::string& name, const R
   table.add({"numerical",
              fmt::format("eigenvalues beyond {} of the largest in size",
                          shown(part(rank, "numerical"), "threshold")),
-             interval(part(rank, "numerical"))});
+             count_interval(part(rank, "numerical"))});
   table.add({"stable", "squared Frobenius norm over squared spectral norm", interval(part(rank, "stable"))});
   table.add({"effective", "exp of the entropy of the eigenvalues' sizes", interval(part(rank, "effective"))});
   table.add({"participation", "participation ratio of the eigenvalues' sizes",
@@ -52,9 +64,14 @@ Section density_section(const std::string& matrix, const std::string& name, cons
                   name, shown(density, "width")),
               .x = {{"eigenvalue"}},
               .y = {"density", true}};
+  // Far from all eigenvalues the kernel's tails go down to nothing at all, and would fill the axis.
+  double floor = 0;
+  for (double y : numbers(density, "density")) floor = std::max(floor, 1e-9 * y);
   auto add = [&](const char* field, const char* words, bool dashed) {
     ChartSeries series{
         .name = words, .x = {numbers(density, "grid")}, .y = numbers(density, field), .dashed = dashed};
+    for (double& y : series.y)
+      if (y < floor) y = std::nan("");
     if (series.y.empty() || series.x[0].size() != series.y.size()) return;
     thin(series, 400);
     chart.series.push_back(std::move(series));
@@ -82,7 +99,7 @@ void add_rank_words(std::vector<std::string>& words, const std::string& name, co
   words.push_back(fmt::format(
       "The {} has {} eigenvalues beyond {} of the largest in size; by its squared norm it is like a "
       "matrix of rank {}.",
-      name, interval(numerical), shown(numerical, "threshold"), interval(part(rank, "stable"))));
+      name, count_interval(numerical), shown(numerical, "threshold"), interval(part(rank, "stable"))));
   if (text(rank, "rank_one") == "yes")
     words.push_back(
         fmt::format("The {} is of rank one for all practical purposes: one direction carries 99 % of its "

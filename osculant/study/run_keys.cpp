@@ -220,7 +220,7 @@ std::vector<Key> analyze_and_run_keys() {
                      "examples worked on at a time; all the data counts, whatever this is"),
       number("analyze.tolerance", at(analyze, &A::tolerance), "a number > 0", positive, "1e-3",
              "eigenvalues: residual wanted, relative to the largest in magnitude"),
-      integer("analyze.trace_probes", at(analyze, &A::trace_probes), 2, "100",
+      integer("analyze.trace_probes", at(analyze, &A::trace_probes), 3, "100",
               "most products spent on the trace"),
       flag("analyze.density", at(analyze, &A::density), "the density of all eigenvalues"),
       flag("analyze.rank", at(analyze, &A::rank), "numerical, stable and effective rank"),

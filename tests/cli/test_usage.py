@@ -49,6 +49,10 @@ class Usage(CliTest):
         self.linear_problem()
         self.refused(USAGE, "analyze", "--model", "m.pt2", "--data", "train.safetensors", says="loss.kind")
 
+    def test_set_adds_to_the_network_of_the_flag(self):
+        self.tool("train", "--set", "model.activation=tanh", *self.cloud_problem(), "--method", "sgd", "--steps", "1", "--out", "t")
+        self.assertIn('activation = "tanh"', (self.folder / "t/run.toml").read_text().replace("'", '"'))
+
     def test_under_mpirun_without_mpi(self):
         self.refused(USAGE, "methods", says="mpirun", env={"OMPI_COMM_WORLD_SIZE": "2"})
         self.tool("methods", env={"OMPI_COMM_WORLD_SIZE": "1"})

@@ -45,10 +45,21 @@
     };
   });
 
+  const shown = value => {
+    const size = Math.abs(value);
+    return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential() : String(Number(value.toPrecision(6)));
+  };
+
+  const leading = value => Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toPrecision(6));
+
   const scale = axis => ({
     type: axis.log ? 'logarithmic' : 'linear',
     title: {display: true, text: axis.title, color: style('--faint')},
-    ticks: {color: style('--faint'), maxTicksLimit: 9}, grid: {color: style('--line')},
+    ticks: {
+      color: style('--faint'), maxTicksLimit: 9,
+      callback: value => axis.log && ![1, 2, 5].includes(leading(value)) ? '' : shown(value),
+    },
+    grid: {color: style('--line')},
   });
 
   const settings = (spec, choice) => {
