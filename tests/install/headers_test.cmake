@@ -1,4 +1,5 @@
 # Compiles every installed header of BUILD alone, as a user's file that includes nothing else would.
+file(REMOVE_RECURSE ${WORK}/include)  # what an earlier version installed
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 file(GLOB_RECURSE HEADERS RELATIVE ${WORK}/include ${WORK}/include/osculant/*.h)
 if(NOT HEADERS)
