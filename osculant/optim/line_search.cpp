@@ -18,6 +18,12 @@ void StrongWolfeOptions::check() const {
   require_non_negative("rounding", rounding);
 }
 
+void visit(OptionVisitor& v, StrongWolfeOptions& o) {
+  v.number("decrease", o.decrease, "in (0, 0.5]", "c1 of the strong Wolfe conditions");
+  v.number("curvature", o.curvature, "between decrease and 1", "c2 of the strong Wolfe conditions");
+  v.integer("max_evaluations", o.max_evaluations, ">= 1", "values and gradients a line search may take");
+}
+
 std::string to_string(LineSearchStop stop) {
   switch (stop) {
     case LineSearchStop::strong_wolfe:

@@ -4,6 +4,8 @@
 #include <functional>
 #include <string>
 
+#include "osculant/optim/options.h"
+
 namespace osculant {
 
 // phi(alpha) = f(theta + alpha p) and its slope phi'(alpha) = g(theta + alpha p)'p.
@@ -22,6 +24,8 @@ struct StrongWolfeOptions {
   double rounding = 0;  // relative noise of phi: a few times the dtype's epsilon
   void check() const;
 };
+// As options of a method: decrease, curvature, max_evaluations.
+void visit(OptionVisitor& visitor, StrongWolfeOptions& options);
 
 enum class LineSearchStop {
   strong_wolfe,       // both conditions hold

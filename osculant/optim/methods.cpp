@@ -247,12 +247,8 @@ namespace {
 
 // Goes along the direction to a point with the strong Wolfe conditions. After a failed search the direction
 // forgets what it knew, and the second attempt goes along the gradient.
-template <class LineSearchOptions>
-MethodParts with_line_search(std::unique_ptr<Direction> direction, const LineSearchOptions& options) {
-  StrongWolfeOptions search{.decrease = options.decrease,
-                            .curvature = options.curvature,
-                            .max_evaluations = options.max_evaluations};
-  return {std::move(direction), strong_wolfe_rule(search), std::nullopt, 2};
+MethodParts with_line_search(std::unique_ptr<Direction> direction, const StrongWolfeOptions& options) {
+  return {std::move(direction), strong_wolfe_rule(options), std::nullopt, 2};
 }
 
 template <class Options>
@@ -260,7 +256,7 @@ Method quasi_newton(const char* name, const Options& options, const QuasiNewtonO
                     std::unique_ptr<Direction> (*make)(const Options&, int64_t)) {
   options.check();
   return Method(name, [options, common, make](const Objective& objective) {
-    return with_line_search(make(options, objective.parameters()), common);
+    return with_line_search(make(options, objective.parameters()), common.line_search);
   });
 }
 
@@ -268,14 +264,16 @@ Method quasi_newton(const char* name, const Options& options, const QuasiNewtonO
 
 Method lbfgs(const LbfgsOptions& options) {
   options.check();
-  return Method("lbfgs",
-                [options](const Objective&) { return with_line_search(lbfgs_direction(options), options); });
+  return Method("lbfgs", [options](const Objective&) {
+    return with_line_search(lbfgs_direction(options), options.line_search);
+  });
 }
 
 Method lsr1(const Lsr1Options& options) {
   options.check();
-  return Method("lsr1",
-                [options](const Objective&) { return with_line_search(lsr1_direction(options), options); });
+  return Method("lsr1", [options](const Objective&) {
+    return with_line_search(lsr1_direction(options), options.line_search);
+  });
 }
 
 Method bfgs(const QuasiNewtonOptions& options) {

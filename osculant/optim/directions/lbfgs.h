@@ -4,16 +4,15 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/line_search.h"
 #include "osculant/optim/options.h"
 
 namespace osculant {
 
 struct LbfgsOptions {
-  int64_t memory = 10;           // pairs (s, y) kept
-  double initial_scale = 0;      // H_0 = this times I; 0: s'y / y'y of the last pair
-  double curvature = 0.9;        // c2 of the strong Wolfe conditions
-  double decrease = 1e-4;        // c1
-  int64_t max_evaluations = 25;  // of value and gradient, a line search
+  int64_t memory = 10;       // pairs (s, y) kept
+  double initial_scale = 0;  // H_0 = this times I; 0: s'y / y'y of the last pair
+  StrongWolfeOptions line_search = {};
   void check() const;
 };
 void visit(OptionVisitor& visitor, LbfgsOptions& options);

@@ -9,28 +9,22 @@
 #include <vector>
 
 #include "osculant/base/error.h"
-#include "osculant/io/archive.h"
 #include "osculant/linop/vector_space.h"
-#include "osculant/optim/directions/pair_memory.h"
+#include "osculant/optim/directions/limited_memory.h"
 
 namespace osculant {
 
 void Lsr1Options::check() const {
   require_at_least("memory", static_cast<double>(memory), 1);
   require_between("skip", skip, 0, 1);
-  require_positive("decrease", decrease);
-  require_between("decrease", decrease, 0, 0.5);
-  require_between("curvature", curvature, decrease, 1);
-  require_at_least("max_evaluations", static_cast<double>(max_evaluations), 1);
+  line_search.check();
 }
 
 void visit(OptionVisitor& v, Lsr1Options& o) {
   v.integer("memory", o.memory, ">= 1", "pairs of steps and gradient changes kept");
   v.number("skip", o.skip, "in [0, 1]",
            "pairs with abs((s - Hy)'y) below this share of the norms correct nothing");
-  v.number("decrease", o.decrease, "in (0, 0.5]", "c1 of the strong Wolfe conditions");
-  v.number("curvature", o.curvature, "between decrease and 1", "c2 of the strong Wolfe conditions");
-  v.integer("max_evaluations", o.max_evaluations, ">= 1", "values and gradients a line search may take");
+  visit(v, o.line_search);
 }
 
 namespace {
@@ -73,23 +67,16 @@ std::pair<Tensor, int64_t> absolute(const CompactForm& H, const Tensor& Pg) {
   return {basis.mv(vectors.mv((values.abs() - H.gamma) * along) / root), negative};
 }
 
-class Lsr1 : public Direction {
+class Lsr1 : public LimitedMemoryDirection {
  public:
-  explicit Lsr1(const Lsr1Options& options) : skip_(options.skip), memory_(options.memory) {}
-
-  Needs needs() const override { return {.gradient = true}; }
-
-  void prepare(const StepContext& context) override {
-    gradient_ = context.linearization.gradient();
-    followed_ = context.gradient;
-  }
+  explicit Lsr1(const Lsr1Options& options) : LimitedMemoryDirection(options.memory), skip_(options.skip) {}
 
   Step propose(const StepContext&, const Damping&) override {
     VectorSpace space(gradient_.numel(), gradient_.options());
     Step step;
     step.note = std::exchange(note_, "");
     if (memory_.empty())
-      step.displacement = followed_ * -std::min(1.0, 1.0 / space.norm(followed_));
+      step.displacement = followed_ * -first_scale(space);
     else
       step.displacement = direction(space, step.note);
     step.slope = space.dot(gradient_, step.displacement);
@@ -98,24 +85,8 @@ class Lsr1 : public Direction {
 
   void accepted(const StepOutcome& outcome) override {
     if (!outcome.new_gradient.defined()) return;
-    auto pair = PairMemory::make(outcome.displacement.clone(), outcome.new_gradient - gradient_);
+    auto pair = pair_of(outcome);
     if (pair.yy > 0) memory_.push(std::move(pair));
-  }
-
-  void rejected(const StepOutcome&) override {
-    if (memory_.empty()) return;
-    note_ = "memory emptied after a failed line search";
-    memory_.clear();
-  }
-
-  void save(Archive& archive) const override {
-    archive.put("note", note_);
-    memory_.save(archive);
-  }
-
-  void load(const Archive& archive, const ParameterLayout& layout) override {
-    note_ = archive.text("note");
-    memory_.load(archive, layout);
   }
 
  private:
@@ -148,10 +119,6 @@ class Lsr1 : public Direction {
   }
 
   double skip_;
-  PairMemory memory_;
-  Tensor gradient_;  // of the batch: what pairs are made of
-  Tensor followed_;  // the same, or clipped
-  std::string note_;
 };
 
 }  // namespace

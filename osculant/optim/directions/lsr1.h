@@ -4,16 +4,15 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/line_search.h"
 #include "osculant/optim/options.h"
 
 namespace osculant {
 
 struct Lsr1Options {
-  int64_t memory = 10;           // pairs (s, y) kept
-  double skip = 1e-8;            // r: a pair corrects nothing where abs(d'y) < r norm(d) norm(y), d = s - Hy
-  double curvature = 0.9;        // c2 of the strong Wolfe conditions
-  double decrease = 1e-4;        // c1
-  int64_t max_evaluations = 25;  // of value and gradient, a line search
+  int64_t memory = 10;  // pairs (s, y) kept
+  double skip = 1e-8;   // r: a pair corrects nothing where abs(d'y) < r norm(d) norm(y), d = s - Hy
+  StrongWolfeOptions line_search = {};
   void check() const;
 };
 void visit(OptionVisitor& v, Lsr1Options& o);

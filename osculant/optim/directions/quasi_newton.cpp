@@ -19,10 +19,7 @@ namespace osculant {
 
 void QuasiNewtonOptions::check() const {
   require_non_negative("initial_scale", initial_scale);
-  require_positive("decrease", decrease);
-  require_between("decrease", decrease, 0, 0.5);
-  require_between("curvature", curvature, decrease, 1);
-  require_at_least("max_evaluations", static_cast<double>(max_evaluations), 1);
+  line_search.check();
 }
 
 void BroydenOptions::check() const {
@@ -37,9 +34,7 @@ void Sr1Options::check() const {
 
 void visit(OptionVisitor& v, QuasiNewtonOptions& o) {
   v.number("initial_scale", o.initial_scale, ">= 0", "H_0 = this times I; 0: from the first pair");
-  v.number("decrease", o.decrease, "in (0, 0.5]", "c1 of the strong Wolfe conditions");
-  v.number("curvature", o.curvature, "between decrease and 1", "c2 of the strong Wolfe conditions");
-  v.integer("max_evaluations", o.max_evaluations, ">= 1", "values and gradients a line search may take");
+  visit(v, o.line_search);
 }
 
 void visit(OptionVisitor& v, DfpOptions& o) {

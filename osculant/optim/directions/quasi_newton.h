@@ -4,22 +4,21 @@
 #include <memory>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/line_search.h"
 #include "osculant/optim/options.h"
 
 namespace osculant {
 
 struct QuasiNewtonOptions {
-  double initial_scale = 0;      // H_0 = this times I; 0: from the first pair
-  double curvature = 0.9;        // c2 of the strong Wolfe conditions
-  double decrease = 1e-4;        // c1
-  int64_t max_evaluations = 25;  // of value and gradient, a line search
+  double initial_scale = 0;  // H_0 = this times I; 0: from the first pair
+  StrongWolfeOptions line_search = {};
   void check() const;
 };
 
 // DFP recovers slowly from a poor H unless the line searches are close to exact (Nocedal & Wright 2006,
 // section 6.1).
 struct DfpOptions {
-  QuasiNewtonOptions common = {.curvature = 0.1};
+  QuasiNewtonOptions common = {.line_search = {.curvature = 0.1}};
   void check() const { common.check(); }
 };
 
