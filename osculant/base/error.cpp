@@ -34,4 +34,9 @@ void require_between(std::string_view field, double value, double low, double hi
   require(value >= low && value <= high, field, value, fmt::format("between {} and {}", low, high));
 }
 
+void require_inside(std::string_view field, double value, double low, double high) {
+  require(value > low && value < high, field, value,
+          fmt::format("between {} and {}, both excluded", low, high));
+}
+
 }  // namespace osculant

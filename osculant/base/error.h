@@ -41,6 +41,7 @@ void require_positive(std::string_view field, double value);
 void require_non_negative(std::string_view field, double value);
 void require_at_least(std::string_view field, double value, double minimum);
 void require_between(std::string_view field, double value, double low, double high);  // low <= value <= high
+void require_inside(std::string_view field, double value, double low, double high);   // low < value < high
 [[noreturn]] void fail_option(std::string_view field, std::string_view value, std::string_view constraint);
 
 }  // namespace osculant

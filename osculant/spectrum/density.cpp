@@ -179,8 +179,7 @@ class DensityEstimate {
 void DensityOptions::check() const {
   require_at_least("points", static_cast<double>(points), 2);
   require_non_negative("width", width);
-  if (!(confidence > 0 && confidence < 1))
-    fail_option("confidence", fmt::format("{}", confidence), "between 0 and 1, both excluded");
+  require_inside("confidence", confidence, 0, 1);
 }
 
 double DensityResult::wasserstein_error() const {

@@ -54,8 +54,7 @@ Measured chi_square_interval(const RunningMoments& squares, double confidence) {
 
 void ProbeOptions::check() const {
   require_at_least("probes", static_cast<double>(probes), 2);
-  if (!(confidence > 0 && confidence < 1))
-    fail_option("confidence", fmt::format("{}", confidence), "between 0 and 1, both excluded");
+  require_inside("confidence", confidence, 0, 1);
 }
 
 Measured frobenius_norm(const LinearOperator& A, const ProbeOptions& options, const EigenResult* pairs) {

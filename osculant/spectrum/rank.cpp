@@ -249,8 +249,7 @@ void RankOptions::check() const {
   require_at_least("eigenvalues", static_cast<double>(eigenvalues), 1);
   require_positive("tolerance", tolerance);
   require_at_least("norm_probes", static_cast<double>(norm_probes), 2);
-  if (!(confidence > 0 && confidence < 1))
-    fail_option("confidence", fmt::format("{}", confidence), "between 0 and 1, both excluded");
+  require_inside("confidence", confidence, 0, 1);
   sample.check();
 }
 

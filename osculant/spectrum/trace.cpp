@@ -256,8 +256,7 @@ std::string_view to_string(TraceStop stop) {
 void TraceOptions::check() const {
   require_at_least("products", static_cast<double>(products), 3);
   require_non_negative("tolerance", tolerance);
-  if (!(confidence > 0 && confidence < 1))
-    fail_option("confidence", fmt::format("{}", confidence), "between 0 and 1, both excluded");
+  require_inside("confidence", confidence, 0, 1);
 }
 
 std::string TraceResult::report() const {
