@@ -9,22 +9,12 @@ namespace osculant::cli {
 namespace {
 
 int run(const RunOptions& options) {
-  RunConfig config = options.config();
-  config.run.out = result_folder("analyze", config);
-  if (report_finished(config.run.out, options)) return exit_done;
-  require_usable(config.run.out, options.existing());
-  Problem problem = load_problem(config);
-  PlanRecord plan = plan_analysis(problem, config);
-  print_message("plan: " + to_text(plan));
-  ResultDirectory folder(config.run.out, options.existing());
-  folder.write("run.toml", config.to_toml());
-  Result result;
-  {
-    ProgressLine progress;
-    result = analyze(problem, config, [&](const std::string& line) { progress.show(line); });
-  }
-  result.plan = plan;
-  return finish(result, &folder, options);
+  FolderCommand command{.name = "analyze", .plan = plan_analysis};
+  command.work = [](const Problem& problem, const RunConfig& config, const ResultDirectory&,
+                    ProgressLine& progress) {
+    return analyze(problem, config, [&](const std::string& line) { progress.show(line); });
+  };
+  return run_in_folder(command, options.config(), options);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace {
 int run(const RunOptions& options) {
   RunConfig config = options.config();
   Problem problem = load_problem(config);
-  return finish(check(problem, config), nullptr, options);
+  return finish(check(problem, config), options);
 }
 
 }  // namespace

@@ -37,30 +37,22 @@ std::string live_table(const ComparisonStatus& status) {
   return text.substr(0, text.size() - 1);
 }
 
-int run(const RunOptions& options) {
-  RunConfig config = resumable_config(options);
-  config.run.out = result_folder("compare", config);
-  if (report_finished(config.run.out, options)) return exit_done;
-  require_usable(config.run.out, options.existing());
-  Problem problem = load_problem(config);
-  PlanRecord plan = plan_comparison(problem, config);
-  if (options.resume()) require_same_comparison(config.run.out, config);
-  print_message("plan: " + to_text(plan));
-  ResultDirectory folder(config.run.out, options.existing());
-  folder.write("run.toml", config.to_toml());
-  Result result;
-  {
-    ProgressLine progress;
-    result = compare(problem, config, folder, options.resume(),
-                     [&](const ComparisonStatus& status) { progress.show(live_table(status)); });
-  }
-  result.plan = plan;
-  int status = finish(result, &folder, options);
+void say_how_to_go_on(const Result& result, const std::string& folder) {
   if (result.status == "interrupted")
     print_message(
-        fmt::format("interrupted; osculant compare --resume --out {} keeps what is finished", folder.path()));
+        fmt::format("interrupted; osculant compare --resume --out {} keeps what is finished", folder));
   if (result.status == "failed") print_message("osculant: numerical failure: every method failed");
-  return status;
+}
+
+int run(const RunOptions& options) {
+  FolderCommand command{.name = "compare", .plan = plan_comparison, .require_same = require_same_comparison};
+  command.work = [&](const Problem& problem, const RunConfig& config, const ResultDirectory& folder,
+                     ProgressLine& progress) {
+    return compare(problem, config, folder, options.resume(),
+                   [&](const ComparisonStatus& status) { progress.show(live_table(status)); });
+  };
+  command.say_how_to_go_on = say_how_to_go_on;
+  return run_in_folder(command, resumable_config(options), options);
 }
 
 }  // namespace

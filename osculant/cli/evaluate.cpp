@@ -11,7 +11,7 @@ int run(const RunOptions& options, const std::string& parameters) {
   RunConfig config = options.config();
   config.model.parameters = parameters;
   Problem problem = load_problem(config);
-  return finish(evaluate_parameters(problem, parameters), nullptr, options);
+  return finish(evaluate_parameters(problem, parameters), options);
 }
 
 }  // namespace

@@ -5,14 +5,9 @@
 #include <filesystem>
 
 #include "osculant/base/interrupt.h"
-#include "osculant/cli/terminal.h"
 #include "osculant/report/page.h"
 
 namespace osculant::cli {
-
-std::string result_folder(const std::string& command, const RunConfig& config) {
-  return config.run.out.empty() ? default_result_directory(command) : config.run.out;
-}
 
 RunConfig resumable_config(const RunOptions& options) {
   RunConfig config = options.config();
@@ -22,6 +17,9 @@ RunConfig resumable_config(const RunOptions& options) {
   return options.config(recorded);
 }
 
+namespace {
+
+// With --resume on a folder whose run is finished: prints its result and returns true.
 bool report_finished(const std::string& folder, const RunOptions& options) {
   if (!options.resume()) return false;
   auto result = finished_result(folder);
@@ -31,22 +29,46 @@ bool report_finished(const std::string& folder, const RunOptions& options) {
   return true;
 }
 
-int finish(const Result& result, const ResultDirectory* folder, const RunOptions& options) {
-  std::string json = to_json(result);
-  if (folder != nullptr) {
-    folder->write("result.json", json);
-    write_report(folder->path());
-  }
-  if (options.json()) {
-    print_out(json);
-  } else {
-    print_out(to_text(result));
-    if (folder != nullptr)
-      print_out(
-          fmt::format("Results: {}\nReport: {}\n", folder->file("result.json"), folder->file("report.html")));
-  }
+void print_result(const Result& result, const RunOptions& options) {
+  print_out(options.json() ? to_json(result) : to_text(result));
+}
+
+int exit_code(const Result& result) {
   if (result.status == "failed") return exit_numerical;
   return result.status == "interrupted" ? exit_signal + interrupt_signal() : exit_done;
+}
+
+}  // namespace
+
+int run_in_folder(const FolderCommand& command, RunConfig config, const RunOptions& options) {
+  if (config.run.out.empty()) config.run.out = default_result_directory(command.name);
+  if (report_finished(config.run.out, options)) return exit_done;
+  require_usable(config.run.out, options.existing());
+  Problem problem = load_problem(config);
+  PlanRecord plan = command.plan(problem, config);
+  if (options.resume() && command.require_same) command.require_same(config.run.out, config);
+  print_message("plan: " + to_text(plan));
+  ResultDirectory folder(config.run.out, options.existing());
+  folder.write("run.toml", config.to_toml());
+  Result result;
+  {
+    ProgressLine progress;
+    result = command.work(problem, config, folder, progress);
+  }
+  result.plan = plan;
+  folder.write("result.json", to_json(result));
+  write_report(folder.path());
+  print_result(result, options);
+  if (!options.json())
+    print_out(
+        fmt::format("Results: {}\nReport: {}\n", folder.file("result.json"), folder.file("report.html")));
+  if (command.say_how_to_go_on) command.say_how_to_go_on(result, folder.path());
+  return exit_code(result);
+}
+
+int finish(const Result& result, const RunOptions& options) {
+  print_result(result, options);
+  return exit_code(result);
 }
 
 }  // namespace osculant::cli

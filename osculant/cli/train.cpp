@@ -15,26 +15,14 @@ void say_how_to_go_on(const Result& result, const std::string& folder) {
 }
 
 int run(const RunOptions& options) {
-  RunConfig config = resumable_config(options);
-  config.run.out = result_folder("train", config);
-  if (report_finished(config.run.out, options)) return exit_done;
-  require_usable(config.run.out, options.existing());
-  Problem problem = load_problem(config);
-  PlanRecord plan = plan_training(problem, config);
-  if (options.resume()) require_same_training(config.run.out, config);
-  print_message("plan: " + to_text(plan));
-  ResultDirectory folder(config.run.out, options.existing());
-  folder.write("run.toml", config.to_toml());
-  Result result;
-  {
-    ProgressLine progress;
-    result = train(problem, config, folder, options.resume(),
-                   [&](const std::string& line) { progress.show(line); });
-  }
-  result.plan = plan;
-  int status = finish(result, &folder, options);
-  say_how_to_go_on(result, folder.path());
-  return status;
+  FolderCommand command{.name = "train", .plan = plan_training, .require_same = require_same_training};
+  command.work = [&](const Problem& problem, const RunConfig& config, const ResultDirectory& folder,
+                     ProgressLine& progress) {
+    return train(problem, config, folder, options.resume(),
+                 [&](const std::string& line) { progress.show(line); });
+  };
+  command.say_how_to_go_on = say_how_to_go_on;
+  return run_in_folder(command, resumable_config(options), options);
 }
 
 }  // namespace

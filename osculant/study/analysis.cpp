@@ -264,10 +264,7 @@ PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
 Result analyze(const Problem& problem, const RunConfig& config, const ShowProgress& progress) {
   Stopwatch watch;
   Settings settings = settings_of(problem, config);
-  Result result;
-  result.command = "analyze";
-  result.model = describe(problem.model);
-  result.data = describe_data(problem);
+  Result result = begin_result("analyze", problem);
   Objective objective = problem.objective(settings.batch_size);
   result.objective = measure_objective(objective);
   if (config.analyze.gradient_flow.value_or(false)) result.gradient_flow = gradient_flow(objective);

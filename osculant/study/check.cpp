@@ -65,10 +65,7 @@ void cost_of(Result& result, double gradient_equivalents, const Stopwatch& watch
 
 Result check(const Problem& problem, RunConfig& config) {
   Stopwatch watch;
-  Result result;
-  result.command = "check";
-  result.model = describe(problem.model);
-  result.data = describe_data(problem);
+  Result result = begin_result("check", problem);
   CheckRecord record;
   Batch batch = trial_batch(problem);
   for (const auto& input : problem.train.examples().inputs) record.inputs.push_back(shape_text(input.tensor));
@@ -85,10 +82,7 @@ Result check(const Problem& problem, RunConfig& config) {
 
 Result evaluate_parameters(const Problem& problem, const std::string& parameters_file) {
   Stopwatch watch;
-  Result result;
-  result.command = "evaluate";
-  result.model = describe(problem.model);
-  result.data = describe_data(problem);
+  Result result = begin_result("evaluate", problem);
   int64_t required = problem.model.required_batch_size();
   int64_t batch_size = required > 0 ? required : 1024;
   EvaluationRecord record;

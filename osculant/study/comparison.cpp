@@ -279,10 +279,7 @@ void require_same_comparison(const std::string& folder, const RunConfig& config)
 Result compare(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
                const ShowComparison& show) {
   Stopwatch watch;
-  Result result;
-  result.command = "compare";
-  result.model = describe(problem.model);
-  result.data = describe_data(problem);
+  Result result = begin_result("compare", problem);
   result.comparison = Comparison(problem, config, folder.file("contestants.jsonl"), resume, show).run();
   result.status = status_of(*result.comparison);
   for (const auto* list : {&result.comparison->trials, &result.comparison->runs})

@@ -228,8 +228,12 @@ ModelRecord describe(const Model& model) {
   return record;
 }
 
-DataRecord describe_data(const Problem& problem) {
-  return {problem.train.size(), problem.test ? problem.test->size() : 0};
+Result begin_result(const std::string& command, const Problem& problem) {
+  Result result;
+  result.command = command;
+  result.model = describe(problem.model);
+  result.data = {problem.train.size(), problem.test ? problem.test->size() : 0};
+  return result;
 }
 
 ObjectiveRecord measure_objective(const Objective& objective) {

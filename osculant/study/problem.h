@@ -42,7 +42,7 @@ int64_t resolve_batch_size(const std::string& text, int64_t examples);
 std::map<std::string, double> evaluate(const Problem& problem, const Dataset& data, int64_t batch_size);
 
 ModelRecord describe(const Model& model);
-DataRecord describe_data(const Problem& problem);
+Result begin_result(const std::string& command, const Problem& problem);  // with model and data
 
 // f and its gradient at the present parameters; Error(numerical) when they are not finite.
 ObjectiveRecord measure_objective(const Objective& objective);

@@ -175,11 +175,8 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   Summary summary = minimizer.run();
   save_safetensors(folder.file("parameters.safetensors"), problem.model.state());
 
-  Result result;
-  result.command = "train";
+  Result result = begin_result("train", problem);
   result.status = status_of(summary.reason);
-  result.model = describe(problem.model);
-  result.data = describe_data(problem);
   result.training = record_of(summary);
   at::NoGradGuard no_grad;
   double penalty = 0;  // at the last parameters: what regularisers add to the loss
