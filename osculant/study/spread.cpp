@@ -59,10 +59,15 @@ std::string count_words(const IntervalRecord& x) {
   return x.low == x.high ? whole(x.low) : fmt::format("{} to {}", whole(x.low), whole(x.high));
 }
 
-// The grid's first point with at least this share of the eigenvalues up to it.
-double quantile(const DensityRecord& density, double share) {
-  auto found = std::lower_bound(density.cumulative.begin(), density.cumulative.end(), share);
-  return density.grid[std::min<size_t>(found - density.cumulative.begin(), density.grid.size() - 1)];
+// Up to where this share of the eigenvalues lies: between the grid's points at which the most and the least
+// that the distribution may be come to it.
+std::string quantile_words(const DensityRecord& density, double share) {
+  auto reached = [&](const std::vector<double>& cumulative) {
+    auto found = std::lower_bound(cumulative.begin(), cumulative.end(), share);
+    return density.grid[std::min<size_t>(found - cumulative.begin(), density.grid.size() - 1)];
+  };
+  return words_of(IntervalRecord{reached(density.cumulative), reached(density.cumulative_high),
+                                 reached(density.cumulative_low)});
 }
 
 }  // namespace
@@ -139,8 +144,8 @@ std::string to_text(const RankRecord& rank) {
 std::string to_text(const DensityRecord& density) {
   if (density.grid.empty()) return "  density: unknown\n";
   return fmt::format("  density: half of the eigenvalues in {} to {}, 90 % in {} to {}; smoothed to {}, {}\n",
-                     format_number(quantile(density, 0.25)), format_number(quantile(density, 0.75)),
-                     format_number(quantile(density, 0.05)), format_number(quantile(density, 0.95)),
+                     quantile_words(density, 0.25), quantile_words(density, 0.75),
+                     quantile_words(density, 0.05), quantile_words(density, 0.95),
                      format_number(density.width), density.how);
 }
 
