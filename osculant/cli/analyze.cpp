@@ -9,12 +9,18 @@ namespace osculant::cli {
 namespace {
 
 int run(const RunOptions& options) {
-  FolderCommand command{.name = "analyze", .plan = plan_analysis};
-  command.work = [](const Problem& problem, const RunConfig& config, const ResultDirectory&,
-                    ProgressLine& progress) {
-    return analyze(problem, config, [&](const std::string& line) { progress.show(line); });
+  FolderCommand command{.name = "analyze", .plan = plan_analysis, .require_same = require_same_analysis};
+  command.work = [&](const Problem& problem, const RunConfig& config, const ResultDirectory& folder,
+                     ProgressLine& progress) {
+    return analyze(problem, config, folder, options.resume(),
+                   [&](const std::string& line) { progress.show(line); });
   };
-  return run_in_folder(command, options.config(), options);
+  command.say_how_to_go_on = [](const Result& result, const std::string& folder) {
+    if (result.status == "interrupted")
+      print_message(
+          fmt::format("interrupted; osculant analyze --resume --out {} makes what is missing", folder));
+  };
+  return run_in_folder(command, resumable_config(options), options);
 }
 
 }  // namespace
@@ -33,7 +39,7 @@ void add_analyze(CLI::App& tool, int& status) {
                       "how signals get through the layers, and gradients back");
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
-  options->add_result_flags("do nothing if DIR is finished");
+  options->add_result_flags("make what an interrupted analysis in DIR still lacks");
   command->footer(
       "Example:\n  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy "
       "--eigenvalues 5");

@@ -3,59 +3,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
+#include <filesystem>
 
 #include "osculant/base/error.h"
 #include "osculant/base/interrupt.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
-#include "osculant/curvature/curvature.h"
-#include "osculant/curvature/rank_bound.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/objective/plan.h"
-#include "osculant/spectrum/eigenpairs.h"
-#include "osculant/spectrum/trace.h"
-#include "osculant/study/spread.h"
+#include "osculant/study/analysis_part.h"
+#include "osculant/study/same_run.h"
+#include "osculant/study/spectrum_fields.h"
 
 namespace osculant {
 namespace {
 
 constexpr int64_t default_batch_size = 1024;
-constexpr int64_t default_trace_probes = 100;
-// Up to this many parameters the whole matrix is formed: for some more products nothing can have been missed,
-// and the trace is exact.
-constexpr int64_t dense_limit = 500;
-
-struct Settings {
-  int64_t eigenvalues, trace_probes, batch_size;
-  double tolerance;
-  bool hessian, gauss_newton;
-  SpreadSettings spread;
-};
-
-Settings settings_of(const Problem& problem, const RunConfig& config) {
-  const AnalyzeConfig& a = config.analyze;
-  auto wants = [&](const char* name) {
-    return std::find(a.matrix.begin(), a.matrix.end(), name) != a.matrix.end();
-  };
-  return {*a.eigenvalues,
-          *a.trace_probes,
-          resolve_batch_size(a.batch_size, problem.train.size()),
-          *a.tolerance,
-          wants("hessian"),
-          wants("gauss_newton"),
-          spread_settings(config, dense_limit, problem.memory_budget / 2)};
-}
 
 void fill_defaults(const Problem& problem, RunConfig& config) {
   AnalyzeConfig& a = config.analyze;
-  a.eigenvalues = a.eigenvalues.value_or(10);
-  a.tolerance = a.tolerance.value_or(EigenOptions{}.tolerance);
-  int64_t n = problem.model.parameters();
-  a.trace_probes =
-      a.trace_probes.value_or(n <= dense_limit ? std::max(n, default_trace_probes) : default_trace_probes);
-  fill_spread_defaults(a);
   if (a.matrix.empty()) a.matrix = {"hessian"};
   int64_t required = problem.model.required_batch_size();
   if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
@@ -63,81 +30,36 @@ void fill_defaults(const Problem& problem, RunConfig& config) {
     a.batch_size = std::to_string(resolve_batch_size(a.batch_size, problem.train.size()));
 }
 
-int64_t pairs_wanted(const Settings& settings) {
-  return 2 * settings.eigenvalues;
+Objective objective_of(const Problem& problem, const RunConfig& config) {
+  return problem.objective(resolve_batch_size(config.analyze.batch_size, problem.train.size()));
 }
 
-int64_t bytes_per_vector(const Problem& problem) {
-  return problem.model.parameters() *
-         static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
+int64_t products_of(const std::vector<AnalysisPart>& parts) {
+  int64_t products = 0;
+  for (const auto& part : parts) products += part.products;
+  return products;
 }
 
-// The Krylov basis: as large as the eigensolver likes, within half of the memory budget and no smaller than
-// it can work with.
-int64_t krylov_dimension(const Problem& problem, const Settings& settings) {
-  int64_t n = problem.model.parameters(), wanted = pairs_wanted(settings);
-  int64_t affordable = problem.memory_budget / 2 / bytes_per_vector(problem);
-  int64_t least = wanted + 20;
-  return std::min(n, std::max(least, std::min(affordable, std::max<int64_t>(100, 15 * wanted))));
-}
-
-EigenOptions eigen_options(const Problem& problem, const RunConfig& config) {
-  Settings settings = settings_of(problem, config);
-  EigenOptions options;
-  options.count = settings.eigenvalues;
-  options.target = EigenTarget::both;
-  options.dense_limit = dense_limit;
-  options.tolerance = settings.tolerance;
-  options.seed = static_cast<uint64_t>(*config.run.seed);
-  options.krylov_dimension = krylov_dimension(problem, settings);
-  return options;
-}
-
-// What the eigensolver usually takes: about 6 products for each pair beside 60 to begin with, half as many
-// again for the search for pairs that were missed, and one each to verify. All n where the matrix is formed.
-int64_t expected_eigen_products(const Problem& problem, const Settings& settings) {
-  int64_t n = problem.model.parameters(), wanted = pairs_wanted(settings);
-  if (wanted == 0) return 0;
-  if (n <= dense_limit || n <= 4 * wanted) return n;
-  return 90 + 10 * wanted;
-}
-
-int64_t expected_products(const Problem& problem, const Settings& settings) {
-  return expected_eigen_products(problem, settings) +
-         std::min(settings.trace_probes, problem.model.parameters()) +
-         settings.spread.products(problem.model.parameters());
-}
-
-PlannedWork planned_work(const Problem& problem, const Settings& settings, bool hessian) {
-  int64_t products = expected_products(problem, settings);
+PlannedWork planned_work(const RunConfig& config, const MatrixKind& kind,
+                         const std::vector<AnalysisPart>& parts) {
   PlannedWork work;
-  work.needs = {.gradient = true, .hessian = hessian, .gauss_newton = !hessian};
-  (hessian ? work.hessian_products : work.gauss_newton_products) = products;
-  // The larger of the bases, the pairs found, and a product with its block on the way.
-  int64_t basis = settings.eigenvalues > 0 ? krylov_dimension(problem, settings) : 0;
-  basis = std::max(basis, std::min(settings.spread.vectors(), problem.model.parameters() + 1));
-  work.vectors = basis + 2 * pairs_wanted(settings) + 8;
+  work.needs = kind.needs;
+  (kind.needs.hessian ? work.hessian_products : work.gauss_newton_products) = products_of(parts);
+  // The largest of the bases, the pairs found, and a product with its block on the way.
+  for (const auto& part : parts) work.vectors = std::max(work.vectors, part.vectors);
+  work.vectors += 2 * pairs_wanted(config) + 8;
   return work;
 }
 
-std::string words_of(const Settings& settings, const Problem& problem) {
-  int64_t matrices = settings.hessian + settings.gauss_newton;
-  int64_t products = matrices * expected_products(problem, settings);
-  return fmt::format("about {} products with {}, {} examples at a time", format_count(products),
-                     settings.hessian
-                         ? (settings.gauss_newton ? "the Hessian and the Gauss-Newton matrix" : "the Hessian")
-                         : "the Gauss-Newton matrix",
-                     format_count(settings.batch_size));
-}
-
 // Refuses what does not fit, with the flags that would make it fit.
-void require_fit(const Plan& plan, const Problem& problem, const Settings& settings) {
+void require_fit(const Plan& plan, const Problem& problem, const RunConfig& config) {
   if (plan.fits()) return;
   std::vector<std::string> remedies;
   // A pair takes two vectors of the smallest basis and four more, at both ends together (planned_work).
   int64_t vectors = (plan.budget - plan.working_bytes) / bytes_per_vector(problem);
   int64_t pairs = (vectors - 28) / 6;
-  if (pairs > 0 && pairs < settings.eigenvalues) remedies.push_back(fmt::format("--eigenvalues {}", pairs));
+  if (pairs > 0 && pairs < config.analyze.eigenvalues)
+    remedies.push_back(fmt::format("--eigenvalues {}", pairs));
   if (plan.working_bytes > plan.budget / 2) remedies.push_back("a smaller --batch-size");
   remedies.push_back(fmt::format("--memory-budget {}", plan.minimum_bytes()));
   fail(
@@ -156,71 +78,6 @@ void add_plan(PlanRecord& sum, const Plan& one) {
   sum.seconds += one.seconds;
   sum.bytes = std::max(sum.bytes, one.peak_bytes());
   sum.budget = one.budget;
-}
-
-TraceRecord record_of(const TraceResult& trace) {
-  return {trace.value, trace.low, trace.high, trace.probes, trace.exact};
-}
-
-SpectrumRecord record_of(const EigenResult& eigen) {
-  SpectrumRecord record;
-  auto pairs = [&](const std::vector<Eigenvalue>& found) {
-    std::vector<EigenvalueRecord> list;
-    for (const auto& pair : found)
-      list.push_back({pair.value, std::max(pair.residual, eigen.pairing_bound), pair.residual});
-    return list;
-  };
-  record.largest = pairs(eigen.largest());
-  record.smallest = pairs(eigen.smallest());
-  record.stop = eigen.message;
-  record.converged = eigen.converged();
-  record.tolerance = eigen.tolerance;
-  record.miss_probability = std::max(eigen.extreme_failure_probability, eigen.missed_failure_probability);
-  if (eigen.stop == EigenStop::exact) record.miss_probability = 0;
-  return record;
-}
-
-std::string progress_text(const std::string& matrix, const EigenProgress& progress) {
-  if (progress.checking)
-    return fmt::format("{}: product {}, looking for missed eigenvalues", matrix, progress.products);
-  return fmt::format("{}: product {}, {} of {} eigenvalues converged", matrix, progress.products,
-                     progress.converged, progress.wanted);
-}
-
-SpectrumRecord analyze_matrix(const LinearOperator& A, const std::string& matrix, const Problem& problem,
-                              const RunConfig& config, int64_t rank_bound, const ShowProgress& show) {
-  Settings settings = settings_of(problem, config);
-  SpectrumRecord record;
-  EigenResult eigen;
-  if (settings.eigenvalues > 0) {
-    EigenOptions options = eigen_options(problem, config);
-    options.progress = [&](const EigenProgress& progress) {
-      show(progress_text(matrix, progress));
-      return interrupt_signal() == 0;
-    };
-    eigen = eigenpairs(A, options);
-    record = record_of(eigen);
-  }
-  if (interrupt_signal() == 0 && settings.trace_probes > 0) {
-    TraceOptions options;
-    options.products = settings.trace_probes;
-    options.seed = static_cast<uint64_t>(*config.run.seed);
-    options.progress = [&](int64_t products) {
-      show(fmt::format("{}: product {} of {} for the trace", matrix, products, settings.trace_probes));
-      return interrupt_signal() == 0;
-    };
-    record.trace = record_of(trace(A, options));
-  }
-  if (interrupt_signal() == 0 && settings.spread.any()) {
-    SpreadSettings spread = settings.spread;
-    spread.sample.progress = [&](int64_t products) {
-      show(fmt::format("{}: product {} for rank and density", matrix, products));
-      return interrupt_signal() == 0;
-    };
-    measure_spread(A, spread, settings.eigenvalues > 0 ? &eigen : nullptr, rank_bound, record);
-  }
-  record.products = A.products();
-  return record;
 }
 
 // Measured on the first batch: the seconds of all, and the bytes, which may not exceed the budget.
@@ -243,47 +100,152 @@ void add_gradient_flow(PlanRecord& sum, const Problem& problem, const Objective&
              format_bytes(problem.memory_budget), meter.peak()));
 }
 
+// The matrices' titles in a row: "the Hessian and the Gauss-Newton matrix".
+std::string titles_of(const std::vector<std::string>& matrices) {
+  std::string out;
+  for (size_t i = 0; i < matrices.size(); ++i)
+    out += (i == 0                    ? "the "
+            : i + 1 < matrices.size() ? ", the "
+                                      : " and the ") +
+           find_matrix(matrices[i]).title;
+  return out;
+}
+
+// What may change between an analysis and its continuation.
+const std::vector<std::string> limits{"run.threads", "run.memory_budget", "run.out", "train.", "compare."};
+
+// An analysis under way: the result, and what of it an earlier session has made.
+class Analysis {
+ public:
+  Analysis(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
+           const ShowProgress& show)
+      : problem_(problem),
+        config_(config),
+        folder_(folder),
+        objective_(objective_of(problem, config)),
+        result_(begin_result("analyze", problem)),
+        progress_(show, expected_products()) {
+    if (resume) earlier_ = partial_analysis(folder.file("result.json"));
+  }
+
+  Result run() {
+    result_.objective = measure_objective(objective_);
+    if (config_.analyze.gradient_flow.value_or(false)) result_.gradient_flow = gradient_flow(objective_);
+    for (const std::string& name : config_.analyze.matrix) {
+      result_.spectrum.emplace_back(name, SpectrumRecord{});
+      analyze_matrix(find_matrix(name), result_.spectrum.back().second);
+      if (interrupt_signal() != 0) break;
+    }
+    result_.status = interrupt_signal() != 0 ? "interrupted" : "done";
+    note_cost();
+    return std::move(result_);
+  }
+
+ private:
+  std::vector<AnalysisPart> parts_of(const MatrixKind& kind) {
+    RunConfig config = config_;
+    return analysis_parts(problem_, kind, config);
+  }
+
+  int64_t expected_products() {
+    int64_t products = 0;
+    for (const std::string& name : config_.analyze.matrix)
+      products += products_of(parts_of(find_matrix(name)));
+    return products;
+  }
+
+  // What vectors take is not left for kept graphs.
+  void leave_room_for_vectors(const MatrixKind& kind, const std::vector<AnalysisPart>& parts) {
+    int64_t vectors = planned_work(config_, kind, parts).vectors * bytes_per_vector(problem_);
+    objective_.set_memory_budget(std::max<int64_t>(problem_.memory_budget - vectors, 0));
+  }
+
+  void take_up(const std::string& matrix, SpectrumRecord& record) const {
+    for (const auto& [name, earlier] : earlier_.spectrum)
+      if (name == matrix) record = earlier;
+  }
+
+  void analyze_matrix(const MatrixKind& kind, SpectrumRecord& record) {
+    auto parts = parts_of(kind);
+    take_up(kind.name, record);
+    leave_room_for_vectors(kind, parts);
+    auto A = kind.make(objective_);
+    MatrixInHand matrix{*A, kind, problem_, objective_, record};
+    matrix.folder = folder_.path();
+    int64_t before = record.products;
+    for (const auto& part : parts) {
+      bool finished =
+          std::find(record.finished.begin(), record.finished.end(), part.name) != record.finished.end();
+      if (finished && (!part.restore || part.restore(matrix))) {
+        progress_.skip(part.products);
+        continue;
+      }
+      progress_.begin(part.products);
+      int64_t start = A->products();
+      matrix.go_on = [&](const std::string& doing) {
+        progress_.show(kind.title, A->products() - start, doing);
+        return interrupt_signal() == 0;
+      };
+      part.measure(matrix);
+      record.products = before + A->products();
+      if (interrupt_signal() != 0) return;
+      if (!finished) record.finished.push_back(part.name);
+      save();
+    }
+  }
+
+  void note_cost() {
+    result_.cost = {earlier_.gradient_equivalents + objective_.ledger().gradient_equivalents(),
+                    earlier_.seconds + watch_.seconds(), peak_resident_memory()};
+  }
+
+  // All that is known so far, should the process not live to say more.
+  void save() {
+    result_.status = "interrupted";
+    note_cost();
+    folder_.write("result.json", to_json(result_));
+  }
+
+  const Problem& problem_;
+  const RunConfig& config_;
+  const ResultDirectory& folder_;
+  Stopwatch watch_;
+  Objective objective_;
+  Result result_;
+  PartialAnalysis earlier_;
+  AnalysisProgress progress_;
+};
+
 }  // namespace
 
 PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
   fill_defaults(problem, config);
-  Settings settings = settings_of(problem, config);
   PlanRecord record;
-  record.words = words_of(settings, problem);
-  Objective objective = problem.objective(settings.batch_size);
-  for (bool hessian : {true, false}) {
-    if (!(hessian ? settings.hessian : settings.gauss_newton)) continue;
-    Plan planned = plan(objective, planned_work(problem, settings, hessian));
-    require_fit(planned, problem, settings);
+  Objective objective = objective_of(problem, config);
+  int64_t products = 0;
+  for (const std::string& name : config.analyze.matrix) {
+    const MatrixKind& kind = find_matrix(name);
+    auto parts = analysis_parts(problem, kind, config);
+    products += products_of(parts);
+    Plan planned = plan(objective, planned_work(config, kind, parts));
+    require_fit(planned, problem, config);
     add_plan(record, planned);
   }
+  record.words = fmt::format("about {} products with {}, {} examples at a time", format_count(products),
+                             titles_of(config.analyze.matrix),
+                             format_count(objective.terms().front().data.batch_size()));
   if (config.analyze.gradient_flow.value_or(false)) add_gradient_flow(record, problem, objective);
   return record;
 }
 
-Result analyze(const Problem& problem, const RunConfig& config, const ShowProgress& progress) {
-  Stopwatch watch;
-  Settings settings = settings_of(problem, config);
-  Result result = begin_result("analyze", problem);
-  Objective objective = problem.objective(settings.batch_size);
-  result.objective = measure_objective(objective);
-  if (config.analyze.gradient_flow.value_or(false)) result.gradient_flow = gradient_flow(objective);
-  for (const std::string& matrix : config.analyze.matrix) {
-    if (interrupt_signal() != 0) break;
-    bool hessian = matrix == "hessian";
-    // What vectors take is not left for kept graphs.
-    int64_t vectors = planned_work(problem, settings, hessian).vectors * bytes_per_vector(problem);
-    objective.set_memory_budget(std::max<int64_t>(problem.memory_budget - vectors, 0));
-    std::unique_ptr<LinearOperator> A;
-    if (hessian)
-      A = std::make_unique<Hessian>(objective);
-    else
-      A = std::make_unique<GaussNewton>(objective);
-    int64_t bound = settings.spread.rank && !hessian ? gauss_newton_rank_bound(objective) : -1;
-    result.spectrum.emplace_back(matrix, analyze_matrix(*A, matrix, problem, config, bound, progress));
-  }
-  if (interrupt_signal() != 0) result.status = "interrupted";
-  result.cost = {objective.ledger().gradient_equivalents(), watch.seconds(), peak_resident_memory()};
+void require_same_analysis(const std::string& folder, const RunConfig& config) {
+  require_same_run(folder, config, limits);
+}
+
+Result analyze(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
+               const ShowProgress& progress) {
+  Result result = Analysis(problem, config, folder, resume, progress).run();
+  if (result.status == "done") discard_kept_pairs(folder.path());
   return result;
 }
 

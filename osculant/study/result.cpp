@@ -1,13 +1,15 @@
 #include "osculant/study/result.h"
 
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
 
+#include <fstream>
+
+#include "osculant/base/error.h"
 #include "osculant/study/contestant_log.h"
+#include "osculant/study/spectrum_fields.h"
 
 namespace osculant {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json to_record(const ModelRecord& model) {
   Json layers = Json::array();
@@ -21,63 +23,6 @@ Json to_record(const ObjectiveRecord& objective) {
   Json norms = Json::object();
   for (const auto& [name, norm] : objective.gradient_norms) norms[name] = norm;
   return {{"value", objective.value}, {"gradient_norm", objective.gradient_norm}, {"gradient_norms", norms}};
-}
-
-Json to_record(const std::vector<EigenvalueRecord>& eigenvalues) {
-  Json list = Json::array();
-  for (const auto& pair : eigenvalues)
-    list.push_back({{"value", pair.value}, {"residual", pair.residual}, {"distance", pair.distance}});
-  return list;
-}
-
-Json to_record(const IntervalRecord& x) {
-  return {{"value", x.value}, {"low", x.low}, {"high", x.high}};
-}
-
-Json to_record(const DensityRecord& density) {
-  return {{"width", density.width},
-          {"grid", density.grid},
-          {"density", density.value},
-          {"low", density.low},
-          {"high", density.high},
-          {"cumulative", density.cumulative},
-          {"cumulative_low", density.cumulative_low},
-          {"cumulative_high", density.cumulative_high},
-          {"wasserstein_error", density.wasserstein_error},
-          {"exact", density.exact},
-          {"how", density.how}};
-}
-
-Json to_record(const RankRecord& rank) {
-  Json numerical = to_record(rank.numerical);
-  numerical["threshold"] = rank.threshold;
-  return {{"numerical", numerical},
-          {"upper_bound", rank.upper_bound >= 0 ? Json(rank.upper_bound) : Json(nullptr)},
-          {"stable", to_record(rank.stable)},
-          {"effective", to_record(rank.effective)},
-          {"participation", to_record(rank.participation)},
-          {"rank_one", rank.rank_one},
-          {"dominance", to_record(rank.dominance)},
-          {"miss_probability", rank.miss_probability},
-          {"exact", rank.exact},
-          {"how", rank.how}};
-}
-
-Json to_record(const SpectrumRecord& spectrum) {
-  Json record{{"largest", to_record(spectrum.largest)}, {"smallest", to_record(spectrum.smallest)},
-              {"converged", spectrum.converged},        {"stop", spectrum.stop},
-              {"tolerance", spectrum.tolerance},        {"miss_probability", spectrum.miss_probability}};
-  if (const auto& trace = spectrum.trace)
-    record["trace"] = {{"value", trace->value},
-                       {"low", trace->low},
-                       {"high", trace->high},
-                       {"probes", trace->probes},
-                       {"exact", trace->exact}};
-  if (spectrum.density) record["density"] = to_record(*spectrum.density);
-  if (spectrum.rank) record["rank"] = to_record(*spectrum.rank);
-  if (spectrum.frobenius) record["frobenius"] = to_record(*spectrum.frobenius);
-  record["products"] = spectrum.products;
-  return record;
 }
 
 Json to_record(const LayerRatio& ratio) {
@@ -187,12 +132,28 @@ Json to_record(const PlanRecord& plan) {
 
 }  // namespace
 
+PartialAnalysis partial_analysis(const std::string& path) {
+  std::ifstream in(path);
+  if (!in) return {};
+  try {
+    Json record = Json::parse(in);
+    PartialAnalysis partial;
+    if (record.value("command", "") != "analyze") return {};
+    if (record.contains("spectrum")) JsonReader::read(record.at("spectrum"), partial.spectrum);
+    partial.gradient_equivalents = record.at("cost").at("gradient_equivalents").get<double>();
+    partial.seconds = record.at("cost").at("seconds").get<double>();
+    return partial;
+  } catch (const Json::exception& error) {
+    fail_data(fmt::format("{}: damaged: {}", path, error.what()));
+  }
+}
+
 std::string to_json(const Result& result) {
   Json record{{"schema", 1}, {"command", result.command}, {"version", version()}, {"status", result.status}};
   record["model"] = to_record(result.model);
   record["data"] = {{"examples", result.data.examples}, {"test_examples", result.data.test_examples}};
   if (result.objective) record["objective"] = to_record(*result.objective);
-  for (const auto& [matrix, spectrum] : result.spectrum) record["spectrum"][matrix] = to_record(spectrum);
+  for (const auto& [matrix, spectrum] : result.spectrum) record["spectrum"][matrix] = json_from(spectrum);
   if (result.gradient_flow) record["diagnosis"]["gradient_flow"] = to_record(*result.gradient_flow);
   if (result.training) record["training"] = to_record(*result.training);
   if (result.comparison) add_comparison(record, *result.comparison);

@@ -9,6 +9,7 @@
 
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/optim/options.h"
+#include "osculant/study/spectrum_record.h"
 
 namespace osculant {
 
@@ -40,60 +41,6 @@ struct ObjectiveRecord {
   double value = 0;
   double gradient_norm = 0;
   NamedValues gradient_norms;  // by layer
-};
-
-struct EigenvalueRecord {
-  double value = 0;
-  double residual = 0;  // a true eigenvalue, a different one for each entry, lies within this
-  double distance = 0;  // a true eigenvalue, perhaps the same for two entries, lies within this
-};
-
-struct TraceRecord {
-  double value = 0;
-  double low = 0;  // 95 % interval
-  double high = 0;
-  int64_t probes = 0;
-  bool exact = false;
-};
-
-struct IntervalRecord {
-  double value = 0, low = 0, high = 0;
-};
-
-// Smoothed by a Gaussian kernel of this width, but for the cumulative distribution; entries go with the grid.
-struct DensityRecord {
-  double width = 0;
-  std::vector<double> grid, value, low, high;  // per unit of eigenvalue; 95 % intervals, point by point
-  std::vector<double> cumulative, cumulative_low, cumulative_high;
-  double wasserstein_error = 0;
-  bool exact = false;
-  std::string how;
-};
-
-struct RankRecord {
-  IntervalRecord numerical, stable, effective, participation;  // 95 % intervals
-  IntervalRecord dominance;  // of the largest eigenvalue, its square's share of norm_F^2
-  double threshold = 0;      // relative to the largest in magnitude
-  int64_t upper_bound = -1;  // of theory; -1: none
-  std::string rank_one;      // yes, no, unknown
-  double miss_probability = 0;
-  bool exact = false;
-  std::string how;
-};
-
-struct SpectrumRecord {
-  std::vector<EigenvalueRecord> largest;   // descending
-  std::vector<EigenvalueRecord> smallest;  // ascending
-  std::string stop;                        // why the eigensolver stopped, in words
-  bool converged = false;
-  double tolerance = 0;  // relative to the largest in magnitude
-  double miss_probability =
-      0;  // that a larger or smaller one was missed, at this tolerance; 1 or NaN: unknown
-  std::optional<TraceRecord> trace;
-  std::optional<DensityRecord> density;
-  std::optional<RankRecord> rank;
-  std::optional<IntervalRecord> frobenius;  // norm, with the rank
-  int64_t products = 0;
 };
 
 struct StopRecord {
@@ -221,11 +168,17 @@ struct Result {
 
 std::string to_json(const Result& result);
 
+// What a result.json holds that an interrupted analysis goes on from; empty where the file is not there or
+// another command wrote it. Throws Error(data) for a damaged one.
+struct PartialAnalysis {
+  std::vector<std::pair<std::string, SpectrumRecord>> spectrum;
+  double gradient_equivalents = 0, seconds = 0;
+};
+PartialAnalysis partial_analysis(const std::string& path);
+
 // Tables, and a line each of what they mean, for a person.
 std::string to_text(const Result& result);
 std::string to_text(const PlanRecord& plan);  // one line
-std::string to_text(const DensityRecord& density);
-std::string to_text(const RankRecord& rank);
 
 // The library's version, "0.1.0".
 std::string version();

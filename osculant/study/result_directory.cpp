@@ -25,9 +25,10 @@ namespace fs = std::filesystem;
 
 // Everything a run writes.
 const std::vector<std::string>& known_entries() {
-  static const std::vector<std::string> names{"result.json",      "report.html", "metrics.jsonl",
-                                              "run.toml",         "report.html", "parameters.safetensors",
-                                              "best.safetensors", "checkpoints", "contestants.jsonl"};
+  static const std::vector<std::string> names{
+      "result.json",       "report.html",      "run.toml",
+      "metrics.jsonl",     "best.safetensors", "parameters.safetensors",
+      "contestants.jsonl", "checkpoints",      "eigenpairs"};
   return names;
 }
 

@@ -69,70 +69,6 @@ std::string objective_text(const ObjectiveRecord& objective) {
                      format_number(objective.value), format_number(objective.gradient_norm));
 }
 
-std::string matrix_title(const std::string& matrix) {
-  return matrix == "gauss_newton" ? "Gauss-Newton matrix" : "Hessian";
-}
-
-std::string eigenvalue_text(const EigenvalueRecord& pair) {
-  return fmt::format("{} +- {}", format_number(pair.value), format_number(pair.residual));
-}
-
-std::string eigenvalues_table(const SpectrumRecord& spectrum) {
-  if (spectrum.largest.empty() && spectrum.smallest.empty()) return "";
-  TextTable table({"", "largest", "smallest"});
-  for (size_t i = 0; i < std::max(spectrum.largest.size(), spectrum.smallest.size()); ++i) {
-    auto entry = [i](const auto& list) {
-      return i < list.size() ? eigenvalue_text(list[i]) : std::string("-");
-    };
-    table.add({std::to_string(i + 1), entry(spectrum.largest), entry(spectrum.smallest)});
-  }
-  std::string out = table.str();
-  out += "  +- is a bound: each of these has an eigenvalue of the matrix of its own within it.\n";
-  if (spectrum.miss_probability == 0) return out + "  None further out can have been missed.\n";
-  bool bounded = spectrum.miss_probability < 1;
-  return out +
-         fmt::format(
-             "  Probability that one further out was missed by more than that and {} of the largest: {}.\n",
-             format_number(spectrum.tolerance),
-             bounded ? "at most " + format_number(spectrum.miss_probability) : "unknown");
-}
-
-std::string curvature_meaning(const SpectrumRecord& spectrum) {
-  if (spectrum.largest.empty() || spectrum.smallest.empty()) return "";
-  const EigenvalueRecord &top = spectrum.largest.front(), &bottom = spectrum.smallest.front();
-  if (bottom.value + bottom.residual < 0)
-    return fmt::format(
-        "  Indefinite: a direction of negative curvature is certain, {} of the largest in size.\n",
-        format_number(std::abs(bottom.value / top.value)));
-  if (bottom.value - bottom.residual > 0)
-    return fmt::format("  Positive definite as far as seen; condition number about {}.\n",
-                       format_number(top.value / bottom.value));
-  return "  The smallest eigenvalue cannot be told from zero: the matrix is singular, or close to it.\n";
-}
-
-std::string trace_text(const SpectrumRecord& spectrum) {
-  if (!spectrum.trace) return "  trace: unknown\n";
-  const TraceRecord& trace = *spectrum.trace;
-  std::string out = trace.exact
-                        ? fmt::format("  trace {} (exact but for rounding)\n", format_number(trace.value))
-                        : fmt::format("  trace {}, 95 % interval {} to {}\n", format_number(trace.value),
-                                      format_number(trace.low), format_number(trace.high));
-  if (!spectrum.largest.empty() && trace.low > 0)
-    out += fmt::format("  The largest eigenvalue alone is {:.0f} % of the trace.\n",
-                       100 * spectrum.largest.front().value / trace.value);
-  return out;
-}
-
-std::string spectrum_text(const std::string& matrix, const SpectrumRecord& spectrum) {
-  std::string out =
-      fmt::format("\n{} ({} products)\n", matrix_title(matrix), format_count(spectrum.products));
-  out += eigenvalues_table(spectrum) + curvature_meaning(spectrum) + trace_text(spectrum);
-  if (spectrum.rank) out += to_text(*spectrum.rank);
-  if (spectrum.density) out += to_text(*spectrum.density);
-  if (!spectrum.converged) out += fmt::format("  Not converged: {}\n", spectrum.stop);
-  return out;
-}
-
 std::string metrics_table(double loss, const std::map<std::string, double>& metrics,
                           const std::map<std::string, double>& test) {
   TextTable table(test.empty() ? std::vector<std::string>{"", "training"}
@@ -196,7 +132,7 @@ std::string to_text(const Result& result) {
   if (result.objective) out += objective_text(*result.objective);
   if (layers) out += layers_text(result);
   if (result.objective) out += gradient_meaning(*result.objective);
-  for (const auto& [matrix, spectrum] : result.spectrum) out += spectrum_text(matrix, spectrum);
+  for (const auto& [matrix, spectrum] : result.spectrum) out += to_text(matrix, spectrum);
   if (result.gradient_flow) out += "\nGradient flow\n  " + result.gradient_flow->report();
   if (result.training) out += training_text(*result.training);
   if (result.comparison) out += to_text(*result.comparison);

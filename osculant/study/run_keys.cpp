@@ -1,7 +1,10 @@
+#include <fmt/format.h>
+
 #include <cstdlib>
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/study/matrices.h"
 #include "osculant/study/run_key.h"
 
 namespace osculant::run_keys {
@@ -213,8 +216,9 @@ std::vector<Key> analyze_and_run_keys() {
   return {
       integer("analyze.eigenvalues", at(analyze, &A::eigenvalues), 0, "10",
               "so many at each end of the spectrum"),
-      texts("analyze.matrix", at(analyze, &A::matrix), "a list of hessian, gauss_newton", "[\"hessian\"]",
-            "which curvature matrices", {"hessian", "gauss_newton"}),
+      texts("analyze.matrix", at(analyze, &A::matrix),
+            fmt::format("a list of {}", fmt::join(matrix_names(), ", ")), "[\"hessian\"]",
+            "which curvature matrices", matrix_names()),
       number_or_text("analyze.batch_size", at(analyze, &A::batch_size), "an integer >= 1 or \"full\"",
                      is_batch_size, "1024",
                      "examples worked on at a time; all the data counts, whatever this is"),

@@ -1,0 +1,21 @@
+#include "osculant/study/analysis_part.h"
+
+namespace osculant {
+
+std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKind& kind, RunConfig& config) {
+  std::vector<AnalysisPart> parts;
+  for (PartMaker make : {eigenvalue_part, trace_part, rank_part, density_part})
+    if (auto part = make(problem, kind, config)) parts.push_back(std::move(*part));
+  return parts;
+}
+
+int64_t bytes_per_vector(const Problem& problem) {
+  return problem.model.parameters() *
+         static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
+}
+
+int64_t pairs_wanted(const RunConfig& config) {
+  return 2 * config.analyze.eigenvalues.value_or(0);
+}
+
+}  // namespace osculant

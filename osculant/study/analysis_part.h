@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "osculant/spectrum/eigenpairs.h"
+#include "osculant/study/matrices.h"
+#include "osculant/study/problem.h"
+#include "osculant/study/result_directory.h"
+#include "osculant/study/run_config.h"
+#include "osculant/study/spectrum_record.h"
+
+namespace osculant {
+
+// Up to this many parameters the whole matrix is formed: for some more products nothing can have been missed,
+// and what follows from eigenvalues is exact.
+inline constexpr int64_t analysis_dense_limit = 500;
+
+// A matrix under analysis and what is known of it so far. Parts add to `record`, and the first one the pairs
+// that the others start from.
+struct MatrixInHand {
+  const LinearOperator& A;
+  const MatrixKind& kind;
+  const Problem& problem;
+  const Objective& objective;
+  SpectrumRecord& record;
+  EigenResult pairs = {};   // none where size is 0
+  std::string folder = {};  // for what the parts keep for a later session; empty: keep nothing
+  // Shows what is being done ("3 of 10 eigenvalues converged") beside products and time left; false: stop.
+  std::function<bool(const std::string& doing)> go_on = {};
+
+  const EigenResult* known_pairs() const { return pairs.size > 0 ? &pairs : nullptr; }
+};
+
+// One measurement of a matrix: what it will take, and how it is made. When it was stopped (go_on said so),
+// what it has put into the record so far is valid as it stands, with its errors, or absent.
+struct AnalysisPart {
+  std::string name;      // in `finished`
+  int64_t products = 0;  // with the matrix, as expected
+  int64_t vectors = 0;   // of R^n held at once, beside the pairs
+  std::function<void(MatrixInHand&)> measure;
+  // Where the part came to its end in an earlier session: brings back what later parts start from, the record
+  // being there. False where that is lost, and the part is made again. None: nothing to bring back.
+  std::function<bool(MatrixInHand&)> restore = {};
+};
+
+// Makers of parts: nothing where the configuration does not ask for one. They write the defaults they choose
+// back into `config`.
+using PartMaker = std::optional<AnalysisPart> (*)(const Problem&, const MatrixKind&, RunConfig&);
+
+std::optional<AnalysisPart> eigenvalue_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> trace_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> rank_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> density_part(const Problem&, const MatrixKind&, RunConfig&);
+
+// Those asked for, in the order in which they are measured.
+std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKind& kind, RunConfig& config);
+
+// Files of pairs kept for a later session.
+void discard_kept_pairs(const std::string& folder);
+
+int64_t bytes_per_vector(const Problem& problem);
+int64_t pairs_wanted(const RunConfig& config);  // at both ends together; 0: none
+
+}  // namespace osculant

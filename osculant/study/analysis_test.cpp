@@ -1,0 +1,152 @@
+#include "osculant/study/analysis.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "osculant/base/error.h"
+#include "osculant/base/interrupt.h"
+#include "osculant/base/testing.h"
+#include "osculant/study/spectrum_fields.h"
+
+namespace osculant {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// 821 parameters: beyond what is formed whole.
+RunConfig configuration(const std::string& out) {
+  RunConfig config;
+  config.read_text(R"(
+    [model]
+    kind = "mlp"
+    widths = [10, 40, 9, 2]
+    [data]
+    kind = "teacher"
+    inputs = 10
+    outputs = 2
+    examples = 64
+    [loss]
+    kind = "mse"
+    [analyze]
+    eigenvalues = 3
+    trace_probes = 20
+    rank = true
+    density = true
+    quadrature_steps = 12
+    quadrature_probes = 3
+    matrix = ["hessian", "gauss_newton"]
+    [run]
+    dtype = "float64"
+    seed = 3
+    threads = 1
+  )",
+                   "test");
+  config.run.out = out;
+  return config;
+}
+
+struct Folder {
+  std::string path = (fs::temp_directory_path() / ("osculant-analysis-" + std::to_string(getpid()))).string();
+  Folder() { fs::remove_all(path); }
+  ~Folder() { fs::remove_all(path); }
+};
+
+Result run(const std::string& path, Existing existing, const ShowProgress& show) {
+  RunConfig config = configuration(path);
+  Problem problem = load_problem(config);
+  plan_analysis(problem, config);
+  ResultDirectory folder(path, existing);
+  return analyze(problem, config, folder, existing == Existing::resume, show);
+}
+
+Json spectra(const Result& result) {
+  Json record = Json::parse(to_json(result))["spectrum"];
+  for (auto& [name, spectrum] : record.items()) spectrum.erase("products");
+  return record;
+}
+
+TEST(Analysis, GoesOnAfterAnInterruptionWithWhatIsMissing) {
+  Folder whole, parts;
+  parts.path += "-parts";
+  Result once = run(whole.path, Existing::refuse, [](const std::string&) {});
+  EXPECT_EQ(once.status, "done");
+  EXPECT_FALSE(fs::exists(whole.path + "/eigenpairs"));
+
+  // Interrupted where the second part of a session begins, over and over.
+  auto part_of = [](const std::string& line) {
+    std::string title = line.substr(0, line.find(':'));
+    for (const char* part : {"eigenvalues", "trace", "rank", "density"})
+      if (line.find(part) != std::string::npos) return title + part;
+    return title;
+  };
+  std::vector<std::string> begun;
+  Result last;
+  do {
+    ASSERT_LT(begun.size(), 12u);
+    clear_interrupt();
+    std::string first;
+    last = run(parts.path, begun.empty() ? Existing::refuse : Existing::resume, [&](const std::string& line) {
+      if (first.empty()) begun.push_back(first = part_of(line));
+      if (part_of(line) != first) request_interrupt(2);
+    });
+    ResultDirectory(parts.path, Existing::resume).write("result.json", to_json(last));
+  } while (last.status != "done");
+  clear_interrupt();
+  EXPECT_THAT(begun, ElementsAre("Hessianeigenvalues", "Hessiantrace", "Hessianrank", "Hessiandensity",
+                                 "Gauss-Newton matrixeigenvalues", "Gauss-Newton matrixtrace",
+                                 "Gauss-Newton matrixrank", "Gauss-Newton matrixdensity"));
+  EXPECT_EQ(spectra(last), spectra(once));
+  EXPECT_FALSE(fs::exists(parts.path + "/eigenpairs"));
+}
+
+TEST(Analysis, ProgressCountsProductsAndSaysWhatIsLeft) {
+  Folder folder;
+  std::vector<std::string> lines;
+  run(folder.path, Existing::refuse, [&](const std::string& line) { lines.push_back(line); });
+  ASSERT_GT(lines.size(), 100u);
+  EXPECT_THAT(lines.back(), HasSubstr("Gauss-Newton matrix: product "));
+  EXPECT_THAT(lines.back(), HasSubstr(", density; about "));
+  EXPECT_THAT(lines.back(), HasSubstr(" left"));
+}
+
+TEST(SpectrumFields, ComeBackAsTheyWere) {
+  SpectrumRecord record;
+  record.largest = {{3, 0.5, 0.25}};
+  record.converged = true;
+  record.stop = "largest residual";
+  record.rank.emplace().numerical = {{7, 5, 9}, 1e-5};
+  record.rank->rank_one = "no";
+  record.density.emplace().grid = {0, 1, std::numeric_limits<double>::quiet_NaN()};
+  record.frobenius = IntervalRecord{1, 0, std::numeric_limits<double>::infinity()};
+  record.finished = {"eigenvalues"};
+  Json json = Json::parse(json_from(record).dump());
+  EXPECT_TRUE(json["frobenius"]["high"].is_null());
+  EXPECT_TRUE(json["rank"]["upper_bound"].is_null());
+  EXPECT_FALSE(json.contains("trace"));
+  auto back = record_from<SpectrumRecord>(json);
+  EXPECT_EQ(json_from(back).dump(), json.dump());
+  EXPECT_TRUE(std::isnan(back.frobenius->high));
+  EXPECT_FALSE(back.rank->upper_bound);
+  EXPECT_EQ(back.rank->numerical.threshold, 1e-5);
+}
+
+TEST(Analysis, RefusesADamagedPartialResult) {
+  Folder folder;
+  fs::create_directories(folder.path);
+  ResultDirectory directory(folder.path, Existing::resume);
+  directory.write("result.json", R"({"command": "analyze", "spectrum": {"hessian": {"largest": 3}}})");
+  EXPECT_THROW(partial_analysis(directory.file("result.json")), Error);
+  EXPECT_TRUE(partial_analysis(directory.file("absent.json")).spectrum.empty());
+}
+
+}  // namespace
+}  // namespace osculant

@@ -1,0 +1,115 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "osculant/base/error.h"
+#include "osculant/spectrum/eigen_file.h"
+#include "osculant/study/analysis_part.h"
+
+namespace osculant {
+namespace {
+
+constexpr int64_t default_eigenvalues = 10;
+
+bool formed(const Problem& problem, int64_t wanted) {
+  int64_t n = problem.model.parameters();
+  return n <= analysis_dense_limit || n <= 4 * wanted;
+}
+
+// What the eigensolver usually takes: about 6 products for each pair beside 60 to begin with, half as many
+// again for the search for pairs that were missed, and one each to verify. All n where the matrix is formed.
+int64_t expected_products(const Problem& problem, int64_t wanted) {
+  return formed(problem, wanted) ? problem.model.parameters() : 90 + 10 * wanted;
+}
+
+// The Krylov basis: as large as the eigensolver likes, within half of the memory budget and no smaller than
+// it can work with.
+int64_t krylov_dimension(const Problem& problem, int64_t wanted) {
+  int64_t n = problem.model.parameters();
+  int64_t affordable = problem.memory_budget / 2 / bytes_per_vector(problem);
+  int64_t least = wanted + 20;
+  return std::min(n, std::max(least, std::min(affordable, std::max<int64_t>(100, 15 * wanted))));
+}
+
+std::string doing(const EigenProgress& progress) {
+  if (progress.checking) return "looking for missed eigenvalues";
+  return fmt::format("{} of {} eigenvalues converged", progress.converged, progress.wanted);
+}
+
+void put(SpectrumRecord& record, const EigenResult& eigen) {
+  auto pairs = [&](const std::vector<Eigenvalue>& found) {
+    std::vector<EigenvalueRecord> list;
+    for (const auto& pair : found)
+      list.push_back({pair.value, std::max(pair.residual, eigen.pairing_bound), pair.residual});
+    return list;
+  };
+  record.largest = pairs(eigen.largest());
+  record.smallest = pairs(eigen.smallest());
+  record.stop = eigen.message;
+  record.converged = eigen.converged();
+  record.tolerance = eigen.tolerance;
+  record.miss_probability = std::max(eigen.extreme_failure_probability, eigen.missed_failure_probability);
+  if (eigen.stop == EigenStop::exact) record.miss_probability = 0;
+}
+
+namespace fs = std::filesystem;
+
+fs::path kept_folder(const std::string& folder) {
+  return fs::path(folder) / "eigenpairs";
+}
+
+fs::path kept_file(const MatrixInHand& matrix) {
+  return kept_folder(matrix.folder) / (matrix.kind.name + ".safetensors");
+}
+
+void keep(const MatrixInHand& matrix) {
+  if (matrix.folder.empty()) return;
+  fs::create_directories(kept_folder(matrix.folder));
+  save_eigenpairs(matrix.pairs, kept_file(matrix).string());
+}
+
+bool restore(MatrixInHand& matrix) {
+  if (!fs::exists(kept_file(matrix))) return false;
+  EigenResult pairs = load_eigenpairs(kept_file(matrix).string());
+  const VectorSpace& space = matrix.A.domain();
+  if (pairs.size != matrix.A.cols() || pairs.vectors.scalar_type() != space.options().dtype().toScalarType())
+    fail_data(fmt::format("{}: pairs of {} rows, and the matrix has {}", kept_file(matrix).string(),
+                          pairs.size, matrix.A.cols()));
+  pairs.vectors = pairs.vectors.to(space.options());
+  matrix.pairs = std::move(pairs);
+  return true;
+}
+
+}  // namespace
+
+void discard_kept_pairs(const std::string& folder) {
+  std::error_code ignored;
+  fs::remove_all(kept_folder(folder), ignored);
+}
+
+std::optional<AnalysisPart> eigenvalue_part(const Problem& problem, const MatrixKind&, RunConfig& config) {
+  AnalyzeConfig& a = config.analyze;
+  a.eigenvalues = a.eigenvalues.value_or(default_eigenvalues);
+  a.tolerance = a.tolerance.value_or(EigenOptions{}.tolerance);
+  int64_t wanted = pairs_wanted(config);
+  if (wanted == 0) return std::nullopt;
+  EigenOptions options;
+  options.count = *a.eigenvalues;
+  options.target = EigenTarget::both;
+  options.dense_limit = analysis_dense_limit;
+  options.tolerance = *a.tolerance;
+  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.krylov_dimension = krylov_dimension(problem, wanted);
+  auto measure = [options](MatrixInHand& matrix) {
+    EigenOptions watched = options;
+    watched.progress = [&](const EigenProgress& progress) { return matrix.go_on(doing(progress)); };
+    matrix.pairs = eigenpairs(matrix.A, watched);
+    put(matrix.record, matrix.pairs);
+    keep(matrix);
+  };
+  return AnalysisPart{"eigenvalues", expected_products(problem, wanted), options.krylov_dimension, measure,
+                      restore};
+}
+
+}  // namespace osculant
