@@ -9,7 +9,8 @@ install(DIRECTORY osculant/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/osculant
         PATTERN "pch.h" EXCLUDE PATTERN "testing.h" EXCLUDE PATTERN "cli" EXCLUDE PATTERN "assets" EXCLUDE
         # Within the library alone: they bring in JSON or TOML.
         PATTERN "exported_json.h" EXCLUDE PATTERN "run_key.h" EXCLUDE PATTERN "record.h" EXCLUDE
-        PATTERN "assets.h" EXCLUDE PATTERN "*_page.h" EXCLUDE)
+        PATTERN "assets.h" EXCLUDE PATTERN "*_page.h" EXCLUDE
+        PATTERN "*_fields.h" EXCLUDE PATTERN "analysis_part.h" EXCLUDE)
 install(EXPORT OsculantTargets NAMESPACE Osculant:: DESTINATION ${OSCULANT_CONFIG_DIR})
 configure_package_config_file(cmake/OsculantConfig.cmake.in OsculantConfig.cmake
                               INSTALL_DESTINATION ${OSCULANT_CONFIG_DIR})

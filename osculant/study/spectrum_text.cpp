@@ -38,7 +38,7 @@ std::string curvature_meaning(const SpectrumRecord& spectrum) {
   if (spectrum.largest.empty() || spectrum.smallest.empty()) return "";
   const EigenvalueRecord &top = spectrum.largest.front(), &bottom = spectrum.smallest.front();
   if (bottom.value + bottom.residual < 0)
-    return fmt::format("  Indefinite: a direction of curvature {} or below is certain.\n",
+    return fmt::format("  Indefinite: a direction of negative curvature is certain, of {} or below.\n",
                        format_number(bottom.value + bottom.residual));
   if (bottom.value - bottom.residual > 0)
     return fmt::format("  Positive definite as far as seen, with a condition number of {} to {}.\n",
