@@ -39,6 +39,10 @@ void add_analyze(CLI::App& tool, int& status) {
                       "how signals get through the layers, and gradients back");
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
+  options->add_switch("--full", "analyze.full", "all of these measurements");
+  options->add_key("--start-from", "analyze.start_from", "DIR|FILE",
+                   "begin with the eigenpairs that another analysis kept");
+  options->add_switch("--keep-eigenpairs", "analyze.keep_eigenpairs", "leave them in DIR/eigenpairs");
   options->add_result_flags("make what an interrupted analysis in DIR still lacks");
   command->footer(
       "Example:\n  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy "

@@ -118,6 +118,7 @@ void EigenOptions::check() const {
   require_non_negative("krylov_dimension", static_cast<double>(krylov_dimension));
   require_positive("basis_bytes", static_cast<double>(basis_bytes));
   require_non_negative("dense_limit", static_cast<double>(dense_limit));
+  require_at_least("block", static_cast<double>(block), 1);
   require_between("failure_probability", failure_probability, 0, 1);
   require_at_least("check_products", static_cast<double>(check_products), -1);
   require_non_negative("noise_floor", noise_floor);

@@ -12,6 +12,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/random.h"
 #include "osculant/base/text.h"
+#include "osculant/spectrum/block_krylov.h"
 #include "osculant/spectrum/certificate.h"
 #include "osculant/spectrum/lanczos.h"
 #include "osculant/spectrum/ritz.h"
@@ -109,17 +110,48 @@ class Eigensolver {
   }
 
   void solve_by_lanczos() {
-    Lanczos lanczos(A_, settings_, random_);
+    if (options_.block > 1 || (options_.start.defined() && options_.start.size(1) > 0)) {
+      BlockKrylov krylov(A_, settings_.capacity, random_);
+      krylov.start(start_block());
+      Outcome outcome = find_pairs(krylov);
+      if (outcome != Outcome::converged) return;
+      // Nothing is known of a start that was not drawn at random; the search says it of both.
+      Lanczos lanczos(A_, settings_, random_);
+      search_until_nothing_is_missing(lanczos, krylov.exhausted());
+      result_.extreme_failure_probability = result_.missed_failure_probability;
+    } else {
+      Lanczos lanczos(A_, settings_, random_);
+      lanczos.start();
+      Outcome outcome = find_pairs(lanczos);
+      state_extreme_probability(lanczos);
+      if (outcome == Outcome::converged) search_until_nothing_is_missing(lanczos, lanczos.exhausted());
+    }
+  }
+
+  // `start`, and random columns up to `block`.
+  Tensor start_block() {
+    std::vector<Tensor> rows;
+    if (options_.start.defined()) rows.push_back(options_.start.t().to(space_.options()));
+    int64_t given = rows.empty() ? 0 : rows.front().size(0);
+    if (given < options_.block)
+      rows.push_back(random_.normal({options_.block - given, space_.local_size()}, space_.options()));
+    Tensor X = at::cat(rows).t();
+    int64_t room = std::max<int64_t>(1, settings_.capacity - wanted_ - 4);
+    return X.narrow(1, 0, std::min(X.size(1), room));
+  }
+
+  Outcome find_pairs(KrylovProcess& process) {
     result_.krylov_dimension = settings_.capacity;
-    lanczos.start();
-    Outcome outcome = converge(lanczos);
-    take(lanczos);
-    state_extreme_probability(lanczos);
+    Outcome outcome = converge(process);
+    take(process);
     bool may_verify = outcome == Outcome::converged || outcome == Outcome::products;
     if (options_.verify && has_pairs() && may_verify && !verify()) outcome = Outcome::non_finite;
     conclude(outcome);
-    if (outcome != Outcome::converged) return;
-    if (lanczos.exhausted()) {
+    return outcome;
+  }
+
+  void search_until_nothing_is_missing(Lanczos& lanczos, bool exhausted) {
+    if (exhausted) {
       result_.checked = true;
       result_.missed_failure_probability = 0;
     } else if (options_.check_products != 0) {
@@ -142,40 +174,48 @@ class Eigensolver {
   }
 
   // A look at the Ritz pairs costs an eigenproblem of the basis's size, so not after every product.
-  bool due(const Lanczos& lanczos) {
-    if (!lanczos.full() && !lanczos.exhausted() && lanczos.size() < next_look_) return false;
-    next_look_ = lanczos.size() + std::max<int64_t>(2, lanczos.size() / 25);
+  bool due(const KrylovProcess& process) {
+    if (!process.full() && !process.exhausted() && process.size() < next_look_) return false;
+    next_look_ = process.size() + std::max<int64_t>(2, process.size() / 25);
     return true;
   }
 
-  void look(const Lanczos& lanczos) {
-    ritz_ = ritz_pairs(lanczos);
+  void look(const KrylovProcess& process) {
+    ritz_ = ritz_pairs(process);
     scale_ = std::max(scale_, ritz_.scale());
   }
 
   bool has_converged(int64_t i) const { return ritz_.residual[i] <= 0.9 * allowed(); }
 
-  Outcome converge(Lanczos& lanczos) {
+  Outcome converge(KrylovProcess& process) {
     Outcome outcome = Outcome::converged;
     int64_t reserve = options_.verify ? wanted_ + 1 : 0;
     next_look_ = wanted_;
     while (may_go_on(outcome, reserve, false)) {
-      if (lanczos.full()) restart(lanczos);
-      if (!lanczos.extend()) return Outcome::non_finite;
-      if (!due(lanczos)) continue;
-      look(lanczos);
+      if (process.full()) restart(process);
+      if (!process.extend()) return Outcome::non_finite;
+      if (!due(process)) continue;
+      look(process);
       note_ends();
       auto index = wanted_indices(options_.target, ritz_.value, count_);
       converged_ = std::count_if(index.begin(), index.end(), [&](int64_t i) { return has_converged(i); });
-      bool enough = ritz_.size() >= wanted_ || lanczos.exhausted();
+      bool enough = ritz_.size() >= wanted_ || process.exhausted();
       if (enough && converged_ == static_cast<int64_t>(index.size())) return Outcome::converged;
+      aim_at_unconverged(process, index);
     }
     return outcome;
   }
 
+  void aim_at_unconverged(KrylovProcess& process, std::vector<int64_t> index) const {
+    std::erase_if(index, [&](int64_t i) { return has_converged(i); });
+    std::sort(index.begin(), index.end(),
+              [&](int64_t a, int64_t b) { return ritz_.residual[a] > ritz_.residual[b]; });
+    if (!index.empty()) process.aim(columns_of(ritz_.vectors, index));
+  }
+
   // Keeps the wanted Ritz vectors, the third of the rest next to them, and those at the other end that have
   // all but converged: given up they would come back, and cost again what they cost already.
-  void restart(Lanczos& lanczos) {
+  void restart(KrylovProcess& process) {
     int64_t m = ritz_.size(), keep = wanted_ + (m - wanted_) / 3,
             most = m - std::max<int64_t>(2, (m - wanted_) / 3);
     bool both = options_.target == EigenTarget::both;
@@ -185,9 +225,9 @@ class Eigensolver {
     for (int64_t i : by_residual())
       if (static_cast<int64_t>(index.size()) < most && !kept[i] && ritz_.residual[i] <= 0.01 * scale_)
         index.push_back(i);
-    lanczos.restart(columns_of(ritz_.vectors, index),
+    process.restart(columns_of(ritz_.vectors, index),
                     ritz_.values.index_select(0, at::tensor(index, at::kLong)));
-    next_look_ = lanczos.size() + 2;
+    next_look_ = process.size() + 2;
     ++result_.restarts;
   }
 
@@ -205,14 +245,14 @@ class Eigensolver {
   }
 
   // The wanted pairs as the recurrence has them.
-  void take(const Lanczos& lanczos) {
-    if (lanczos.size() > 0) look(lanczos);
+  void take(const KrylovProcess& process) {
+    if (process.size() > 0) look(process);
     int64_t count = std::min(count_, options_.target == EigenTarget::both ? ritz_.size() / 2 : ritz_.size());
     if (count == 0)
       return publish({space_.zeros(0), {}, at::zeros({0}, at::kDouble), at::zeros({0, 0}, at::kDouble)}, 0);
     // What reorthogonalisation removes from the vectors and T does not know of is below the limit it keeps.
     double dropped = settings_.full ? 0 : settings_.orthogonality;
-    publish(pairs_of_recurrence(space_, lanczos, ritz_, wanted_indices(options_.target, ritz_.value, count)),
+    publish(pairs_of_recurrence(space_, process, ritz_, wanted_indices(options_.target, ritz_.value, count)),
             (std::max(options_.noise_floor, 4 * space_.epsilon()) + dropped) * scale_);
   }
 
@@ -347,7 +387,7 @@ class Eigensolver {
   // missing, which are then included, and a further search is due.
   bool search(Lanczos& lanczos) {
     result_.check_steps = 0;
-    int64_t steps = options_.check_products > 0 ? options_.check_products : std::max<int64_t>(20, spent());
+    int64_t steps = options_.check_products > 0 ? options_.check_products : default_search_steps();
     if (!lanczos.start(result_.vectors)) return end_search(0);
     next_look_ = 1;
     Outcome outcome = Outcome::converged;
@@ -373,6 +413,11 @@ class Eigensolver {
     }
     abandon_search(lanczos, missed, outcome);
     return false;
+  }
+
+  // From a start that was not random nothing has been learnt of the rest: what a cold run usually takes.
+  int64_t default_search_steps() const {
+    return std::max<int64_t>(options_.start.defined() ? 60 + 5 * wanted_ : 20, spent());
   }
 
   bool end_search(double probability) {
@@ -431,6 +476,9 @@ class Eigensolver {
 EigenResult eigenpairs(const LinearOperator& A, const EigenOptions& options) {
   options.check();
   if (!A.symmetric()) fail_usage(fmt::format("eigenpairs: {} is not declared symmetric", A.name()));
+  if (options.start.defined() && (options.start.dim() != 2 || options.start.size(0) != A.cols()))
+    fail_usage(fmt::format("eigenpairs: start is of shape [{}]; must be [{}, k]",
+                           fmt::join(options.start.sizes().vec(), ", "), A.cols()));
   torch::NoGradGuard no_grad;
   return Eigensolver(A, options).run();
 }

@@ -51,6 +51,14 @@ struct EigenOptions {
   int64_t dense_limit = 200;               // n up to which the matrix is formed; also when n <= 4 * wanted
   uint64_t seed = 0;
 
+  // A block [n, k] to start from instead of a random vector: eigenvectors at nearby parameters, of which
+  // those that moved little cost a product or two each. The extreme failure probability is then that of the
+  // search.
+  Tensor start = {};
+  // Columns to start from; random ones make up for those `start` does not give. A block of k finds
+  // eigenvalues of multiplicity k at once, which one vector leaves to the search.
+  int64_t block = 1;
+
   // Form A V for the vectors found and measure residuals and rounding by it, at wanted + 1 products. Without
   // it residuals are the recurrence's, with an allowance for the orthogonality it lets go.
   bool verify = true;
@@ -58,7 +66,8 @@ struct EigenOptions {
   // The search from a fresh random vector for pairs that were missed. It goes on until none is there except
   // with this probability, or its products are spent.
   double failure_probability = 0.01;
-  int64_t check_products = -1;  // -1: as many as were spent before it, at least 20; 0: no search
+  int64_t check_products = -1;  // -1: as many as were spent before it, at least 20, after a `start` at least
+                                // 60 + 5 * wanted; 0: no search
 
   // Rounding error of a product, relative to the operator's norm, where the caller has measured it against
   // float64. The measurement made here sees the rounding of products, not that of data they have in common.

@@ -210,6 +210,12 @@ Tensor Lanczos::projected() const {
   return T;
 }
 
+Tensor Lanczos::coupling() const {
+  Tensor C = at::zeros({1, size_}, at::kDouble);
+  if (size_ > 0) C[0][size_ - 1] = next_norm_;
+  return C;
+}
+
 Tensor Lanczos::combine(const Tensor& S) const {
   return at::mm(S.to(space_.options()).t(), rows(0, size_)).t();
 }

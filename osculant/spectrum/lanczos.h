@@ -9,6 +9,7 @@
 #include "osculant/base/random.h"
 #include "osculant/linop/linear_operator.h"
 #include "osculant/spectrum/certificate.h"
+#include "osculant/spectrum/krylov_process.h"
 
 namespace osculant {
 
@@ -27,7 +28,7 @@ struct LanczosSettings {
 // (Wu & Simon 2000). The loss of orthogonality is followed by the omega recurrence (Simon 1984) and mended,
 // on two successive vectors, where it passes the limit: a full pass over the basis is bound by memory and
 // costs several times a product.
-class Lanczos {
+class Lanczos : public KrylovProcess {
  public:
   // Vectors stay orthogonal to the columns of `deflated` ([n, d], orthonormal), if there are any.
   Lanczos(const LinearOperator& A, LanczosSettings settings, RandomStream& random);
@@ -39,17 +40,14 @@ class Lanczos {
   // The same from the part of v that is orthogonal to `deflated`. False where nothing of it is.
   bool start_from(const Tensor& v, const Tensor& deflated = {});
 
-  // One product, one column more of T. False when the product is not finite; the state is then the one
-  // before.
-  bool extend();
+  bool extend() override;
+  void restart(const Tensor& S, const Tensor& values) override;
 
-  // V <- V S for S [size, l] whose columns are Ritz vectors of T with these values; v stays the next vector.
-  void restart(const Tensor& S, const Tensor& values);
-
-  int64_t size() const { return size_; }
-  bool full() const { return size_ == settings_.capacity; }
-  bool exhausted() const { return exhausted_; }    // V spans everything there is: T's values are exact
-  Tensor projected() const;                        // T, float64 [size, size]
+  int64_t size() const override { return size_; }
+  bool full() const override { return size_ == settings_.capacity; }
+  bool exhausted() const override { return exhausted_; }
+  Tensor projected() const override;
+  Tensor coupling() const override;                // beta e'
   double next_norm() const { return next_norm_; }  // beta
   double scale() const { return scale_; }   // largest row sum of abs(T) seen: about norm_2(A), never less
   int64_t steps() const { return steps_; }  // products since start()
@@ -61,7 +59,7 @@ class Lanczos {
     return rows_reorthogonalised_;
   }                                                                // basis vectors read for it, in all
   Tensor basis() const { return basis_.narrow(0, 0, size_).t(); }  // V, a view
-  Tensor combine(const Tensor& S) const;                           // V S, [n, k]
+  Tensor combine(const Tensor& S) const override;
 
  private:
   Tensor rows(int64_t begin, int64_t count) const { return basis_.narrow(0, begin, count); }

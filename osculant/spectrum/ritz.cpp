@@ -43,10 +43,10 @@ double Ritz::scale() const {
   return value.empty() ? 0 : std::max(std::abs(value.front()), std::abs(value.back()));
 }
 
-Ritz ritz_pairs(const Lanczos& lanczos) {
-  auto [values, vectors] = at::linalg_eigh(lanczos.projected());
-  Tensor last = (vectors[lanczos.size() - 1] * lanczos.next_norm()).abs().contiguous();
-  return {values, vectors, to_vector(values), to_vector(last)};
+Ritz ritz_pairs(const KrylovProcess& process) {
+  auto [values, vectors] = at::linalg_eigh(process.projected());
+  Tensor residuals = process.coupling().mm(vectors).norm(2, {0});
+  return {values, vectors, to_vector(values), to_vector(residuals)};
 }
 
 std::vector<int64_t> wanted_indices(EigenTarget target, const std::vector<double>& ascending, int64_t count) {
@@ -64,13 +64,13 @@ std::vector<int64_t> wanted_indices(EigenTarget target, const std::vector<double
   return wanted;
 }
 
-PairBlock pairs_of_recurrence(const VectorSpace& space, const Lanczos& lanczos, const Ritz& ritz,
+PairBlock pairs_of_recurrence(const VectorSpace& space, const KrylovProcess& process, const Ritz& ritz,
                               const std::vector<int64_t>& index) {
-  Tensor S = columns_of(ritz.vectors, index), Y = lanczos.combine(S);
+  Tensor S = columns_of(ritz.vectors, index), Y = process.combine(S);
   Tensor theta = ritz.values.index_select(0, at::tensor(index, at::kLong));
   auto [W, root] = whitening(space.gram(Y, Y));
-  // A Y = Y Theta + v beta e'S, so for Q = Y W: R = v beta e'S W + Q (W^-1 Theta W - Theta).
-  Tensor last = (S[ritz.size() - 1] * lanczos.next_norm()).unsqueeze(0).mm(W);
+  // A Y = Y Theta + N C S for orthonormal N, so for Q = Y W: R = N C S W + Q (W^-1 Theta W - Theta).
+  Tensor last = process.coupling().mm(S).mm(W);
   Tensor turned = (root * theta).mm(W) - at::diag(theta);
   return {combine_columns_in_place(Y, W), {}, theta, last.t().mm(last) + turned.t().mm(turned)};
 }

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "osculant/spectrum/eigenpairs.h"
-#include "osculant/spectrum/lanczos.h"
+#include "osculant/spectrum/krylov_process.h"
 
 namespace osculant {
 
-// Eigenpairs of a projected matrix: values ascending, vectors as columns, and abs(beta * last entry), the
-// norm of A V s - theta V s, of each.
+// Eigenpairs of a projected matrix: values ascending, vectors as columns, and norm(C s), the norm of
+// A V s - theta V s, of each.
 struct Ritz {
   Tensor values;              // float64 [m]
   Tensor vectors;             // float64 [m, m]
@@ -21,7 +21,7 @@ struct Ritz {
   int64_t size() const { return static_cast<int64_t>(value.size()); }
   double scale() const;  // max abs(value)
 };
-Ritz ritz_pairs(const Lanczos& lanczos);
+Ritz ritz_pairs(const KrylovProcess& process);
 
 // Which of values given in ascending order a target means, in the target's order: `count` of them, of each
 // end for `both`, which may name an index twice when there are fewer than 2 count.
@@ -35,8 +35,8 @@ struct PairBlock {
   Tensor residual_gram;  // float64 [k, k]: R'R with R = A Q - Q diag(values)
 };
 
-// The Ritz vectors `index` of a recurrence, orthonormalised; residuals as the recurrence knows them.
-PairBlock pairs_of_recurrence(const VectorSpace& space, const Lanczos& lanczos, const Ritz& ritz,
+// The Ritz vectors `index`, orthonormalised; residuals as the recurrence knows them.
+PairBlock pairs_of_recurrence(const VectorSpace& space, const KrylovProcess& process, const Ritz& ritz,
                               const std::vector<int64_t>& index);
 
 // Rayleigh-Ritz on the span of Z with its products at hand; residuals as measured.

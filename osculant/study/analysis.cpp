@@ -24,6 +24,8 @@ constexpr int64_t default_batch_size = 1024;
 void fill_defaults(const Problem& problem, RunConfig& config) {
   AnalyzeConfig& a = config.analyze;
   if (a.matrix.empty()) a.matrix = {"hessian"};
+  if (a.full.value_or(false))
+    for (auto* wanted : {&a.rank, &a.density, &a.gradient_flow}) *wanted = wanted->value_or(true);
   int64_t required = problem.model.required_batch_size();
   if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
   if (a.batch_size != "full")
@@ -245,7 +247,8 @@ void require_same_analysis(const std::string& folder, const RunConfig& config) {
 Result analyze(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
                const ShowProgress& progress) {
   Result result = Analysis(problem, config, folder, resume, progress).run();
-  if (result.status == "done") discard_kept_pairs(folder.path());
+  if (result.status == "done" && !config.analyze.keep_eigenpairs.value_or(false))
+    discard_kept_pairs(folder.path());
   return result;
 }
 

@@ -69,16 +69,33 @@ void keep(const MatrixInHand& matrix) {
   save_eigenpairs(matrix.pairs, kept_file(matrix).string());
 }
 
+EigenResult load(const MatrixInHand& matrix, const fs::path& file) {
+  EigenResult pairs = load_eigenpairs(file.string());
+  if (pairs.size != matrix.A.cols())
+    fail_data(fmt::format("{}: pairs of {} rows, and the {} has {}", file.string(), pairs.size,
+                          matrix.kind.title, matrix.A.cols()));
+  pairs.vectors = pairs.vectors.to(matrix.A.domain().options());
+  return pairs;
+}
+
 bool restore(MatrixInHand& matrix) {
   if (!fs::exists(kept_file(matrix))) return false;
-  EigenResult pairs = load_eigenpairs(kept_file(matrix).string());
-  const VectorSpace& space = matrix.A.domain();
-  if (pairs.size != matrix.A.cols() || pairs.vectors.scalar_type() != space.options().dtype().toScalarType())
-    fail_data(fmt::format("{}: pairs of {} rows, and the matrix has {}", kept_file(matrix).string(),
-                          pairs.size, matrix.A.cols()));
-  pairs.vectors = pairs.vectors.to(space.options());
-  matrix.pairs = std::move(pairs);
+  matrix.pairs = load(matrix, kept_file(matrix));
   return true;
+}
+
+// Vectors to begin with: those of an interrupted session, or of another analysis.
+Tensor start_of(const MatrixInHand& matrix, const std::string& other) {
+  if (!matrix.folder.empty() && fs::exists(kept_file(matrix))) return load(matrix, kept_file(matrix)).vectors;
+  if (other.empty()) return {};
+  fs::path file =
+      fs::is_directory(other) ? kept_folder(other) / (matrix.kind.name + ".safetensors") : fs::path(other);
+  if (!fs::exists(file))
+    fail_usage(
+        fmt::format("analyze.start_from = \"{}\": there is no {}; an analysis leaves it with "
+                    "analyze.keep_eigenpairs = true",
+                    other, file.string()));
+  return load(matrix, file).vectors;
 }
 
 }  // namespace
@@ -101,8 +118,10 @@ std::optional<AnalysisPart> eigenvalue_part(const Problem& problem, const Matrix
   options.tolerance = *a.tolerance;
   options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
   options.krylov_dimension = krylov_dimension(problem, wanted);
-  auto measure = [options](MatrixInHand& matrix) {
+  options.check_products = a.check_products.value_or(options.check_products);
+  auto measure = [options, other = a.start_from](MatrixInHand& matrix) {
     EigenOptions watched = options;
+    watched.start = start_of(matrix, other);
     watched.progress = [&](const EigenProgress& progress) { return matrix.go_on(doing(progress)); };
     matrix.pairs = eigenpairs(matrix.A, watched);
     put(matrix.record, matrix.pairs);

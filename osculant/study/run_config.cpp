@@ -153,8 +153,8 @@ std::map<std::string, std::string> RunConfig::values() const {
 }
 
 void RunConfig::make_paths_absolute() {
-  for (std::string* path :
-       {&model.path, &model.parameters, &data.path, &data.labels, &data.test, &data.test_labels})
+  for (std::string* path : {&model.path, &model.parameters, &data.path, &data.labels, &data.test,
+                            &data.test_labels, &analyze.start_from})
     if (!path->empty() && *path != "split")
       *path = std::filesystem::absolute(*path).lexically_normal().string();
 }

@@ -95,6 +95,10 @@ struct AnalyzeConfig {
   std::optional<int64_t> quadrature_steps, quadrature_probes;
   std::optional<double> rank_threshold;
   std::optional<bool> gradient_flow;
+  std::optional<bool> full;  // all of the above that is not given otherwise
+  std::optional<int64_t> check_products;
+  std::string start_from;  // results of another analysis, or a file of eigenpairs
+  std::optional<bool> keep_eigenpairs;
 };
 
 struct RunSettings {

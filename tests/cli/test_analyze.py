@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
+import time
 import unittest
 
-from harness import USAGE, CliTest, write_safetensors
+from harness import DATA, USAGE, CliTest, write_safetensors
 
 
 class Analyze(CliTest):
@@ -66,6 +68,62 @@ class Analyze(CliTest):
         self.assertEqual(density["grid"], sorted(density["grid"]))
         for low, value, high in zip(density["cumulative_low"], density["cumulative"], density["cumulative_high"]):
             self.assertTrue(low <= value + 1e-12 and value <= high + 1e-12)
+
+    def middle_problem(self, out, *more):
+        """3,343 parameters, an analysis of about 2 s."""
+        return ["analyze", "--model", "mlp:2-80-36-3", *self.cloud_problem()[2:], "--dtype", "float64", "--eigenvalues", "3", "--full", "--threads", "1", "--out", out, *more]
+
+    def numbers(self, result):
+        return {name: {key: value for key, value in spectrum.items() if key != "products"} for name, spectrum in result["spectrum"].items()}
+
+    def test_full_measures_everything_and_says_what_is_left(self):
+        result = self.tool_json(*self.middle_problem("whole"))
+        spectrum = result["spectrum"]["hessian"]
+        for part in ("rank", "density", "trace"):
+            self.assertIn(part, spectrum)
+            self.assertIn(part, spectrum["finished"])
+        self.assertIn("gradient_flow", result["diagnosis"])
+
+    def test_an_interrupted_or_killed_analysis_goes_on(self):
+        whole = self.numbers(self.tool_json(*self.middle_problem("whole")))
+        for which in (signal.SIGINT, signal.SIGKILL):
+            with self.subTest(signal=which):
+                out = f"cut-{which}"
+                process = self.start(*self.middle_problem(out))
+                path = self.folder / out / "result.json"
+                while process.poll() is None and not path.exists():  # the first part is made
+                    time.sleep(0.005)
+                process.send_signal(which)
+                _, err = process.communicate(timeout=60)
+                if which == signal.SIGINT:
+                    self.assertEqual(process.returncode, 130, err)
+                    self.assertIn("--resume", err)
+                part = json.loads(path.read_text())
+                self.assertEqual(part["status"], "interrupted")
+                self.assertEqual(part["spectrum"]["hessian"]["finished"][0], "eigenvalues")
+                self.assertNotIn("density", part["spectrum"]["hessian"]["finished"])
+                self.assertEqual(part["spectrum"]["hessian"]["largest"], whole["hessian"]["largest"])
+                self.refused(USAGE, *self.middle_problem(out, "--resume", "--seed", "9"), says=["--resume", "run.seed"])
+                rest = self.tool_json("analyze", "--resume", "--out", out)
+                self.assertEqual(rest["status"], "done")
+                self.assertEqual(self.numbers(rest), whole)
+                self.assertFalse((self.folder / out / "eigenpairs").exists())
+
+    def test_a_spectrum_is_followed_from_the_pairs_of_another_analysis(self):
+        problem = ["analyze", "--model", "mlp:2-80-36-3", *self.cloud_problem()[2:], "--dtype", "float64", "--eigenvalues", "3"]
+        first = self.tool_json(*problem, "--keep-eigenpairs", "--out", "first")
+        again = self.tool_json(*problem, "--start-from", "first")
+        file = self.tool_json(*problem, "--start-from", "first/eigenpairs/hessian.safetensors")
+        self.assertEqual(self.numbers(file), self.numbers(again))
+        for end in ("largest", "smallest"):
+            for a, b in zip(first["spectrum"]["hessian"][end], again["spectrum"]["hessian"][end]):
+                self.assertLess(abs(a["value"] - b["value"]), a["residual"] + b["residual"])
+        self.assertLess(again["spectrum"]["hessian"]["miss_probability"], 0.011)
+        quick = self.tool_json(*problem, "--start-from", "first", "--set", "analyze.check_products=0")["spectrum"]["hessian"]
+        self.assertLessEqual(quick["products"] - 100, 2 * 6 + 1, "beside the trace, two a pair and one for the noise")
+        self.assertEqual(quick["miss_probability"], 1)
+        self.refused(USAGE, *problem, "--start-from", "nowhere", says=["analyze.start_from", "nowhere", "keep_eigenpairs"])
+        self.refused(DATA, "analyze", "--model", "mlp:2-80-35-3", *problem[3:], "--start-from", "first", says=["hessian.safetensors", "rows"])
 
     def test_the_same_seed_gives_the_same_numbers(self):
         problem = self.cloud_problem()
