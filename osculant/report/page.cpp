@@ -41,6 +41,8 @@ void add_status(std::vector<std::string>& summary, const Record& result) {
     summary.push_back("This run was interrupted: the numbers are those of the part that was done.");
   if (status == "failed")
     summary.push_back("This run failed numerically: its numbers are those of the end it came to.");
+  for (const auto& note : part(result, "notes"))
+    if (note.is_string()) summary.push_back("Note: " + note.get<std::string>() + ".");
 }
 
 Section model_section(const Record& model) {

@@ -11,6 +11,7 @@
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
 #include "osculant/diagnose/gradient_flow.h"
+#include "osculant/model/consistency.h"
 #include "osculant/objective/plan.h"
 #include "osculant/study/analysis_part.h"
 #include "osculant/study/same_run.h"
@@ -113,6 +114,23 @@ std::string titles_of(const std::vector<std::string>& matrices) {
   return out;
 }
 
+// Refuses a network whose outputs are random: its objective has no curvature. Says where examples depend on
+// each other.
+void require_function(const Problem& problem, const RunConfig& config, std::vector<std::string>& notes) {
+  int64_t size = resolve_batch_size(config.analyze.batch_size, problem.train.size());
+  Consistency found = consistency(problem.model, problem.train.range(0, size));
+  if (!found.deterministic())
+    fail_data(fmt::format(
+        "the model gives other outputs for the same inputs the next time, {} of the largest apart: curvature "
+        "is that of a function. Dropout or noise? Take it out, or export the model in evaluation mode",
+        format_number(found.repeated)));
+  if (!found.independent())
+    notes.push_back(fmt::format(
+        "the outputs of an example depend on the others in its batch (by {} of the largest), as where "
+        "normalisation is in training mode; the numbers hold for these batches of {} examples",
+        format_number(found.coupled), format_count(size)));
+}
+
 // What may change between an analysis and its continuation.
 const std::vector<std::string> limits{"run.threads", "run.memory_budget", "run.out", "train.", "compare."};
 
@@ -131,6 +149,7 @@ class Analysis {
   }
 
   Result run() {
+    require_function(problem_, config_, result_.notes);
     result_.objective = measure_objective(objective_);
     if (config_.analyze.gradient_flow.value_or(false)) result_.gradient_flow = gradient_flow(objective_);
     for (const std::string& name : config_.analyze.matrix) {
@@ -222,6 +241,8 @@ class Analysis {
 
 PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
   fill_defaults(problem, config);
+  std::vector<std::string> notes;
+  require_function(problem, config, notes);
   PlanRecord record;
   Objective objective = objective_of(problem, config);
   int64_t products = 0;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/nn.h>
 
 #include <unistd.h>
 
@@ -137,6 +138,37 @@ TEST(SpectrumFields, ComeBackAsTheyWere) {
   EXPECT_TRUE(std::isnan(back.frobenius->high));
   EXPECT_FALSE(back.rank->upper_bound);
   EXPECT_EQ(back.rank->numerical.threshold, 1e-5);
+}
+
+Problem problem_with(torch::nn::Sequential network) {
+  torch::manual_seed(2);
+  Dataset data(at::randn({32, 4}), at::randn({32, 2}));
+  network->to(at::kFloat);
+  Problem problem{Model(network), MeanSquaredError(), data, {}, {}, int64_t{1} << 30};
+  problem.model.train(true);
+  return problem;
+}
+
+TEST(Analysis, RefusesARandomNetworkAndNotesACoupledOne) {
+  RunConfig config;
+  Problem dropout = problem_with(
+      torch::nn::Sequential(torch::nn::Linear(4, 9), torch::nn::Dropout(0.5), torch::nn::Linear(9, 2)));
+  try {
+    plan_analysis(dropout, config);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::data);
+    EXPECT_THAT(error.what(), HasSubstr("Dropout or noise"));
+  }
+  Problem normalised = problem_with(
+      torch::nn::Sequential(torch::nn::Linear(4, 9), torch::nn::BatchNorm1d(9), torch::nn::Linear(9, 2)));
+  plan_analysis(normalised, config);
+  Folder out;
+  ResultDirectory folder(out.path, Existing::refuse);
+  Result result = analyze(normalised, config, folder, false, [](const std::string&) {});
+  ASSERT_EQ(result.notes.size(), 1u);
+  EXPECT_THAT(to_text(result), HasSubstr("Note: the outputs of an example depend on the others"));
+  EXPECT_EQ(Json::parse(to_json(result))["notes"][0], result.notes[0]);
 }
 
 TEST(Analysis, RefusesADamagedPartialResult) {

@@ -9,6 +9,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
+#include "osculant/model/consistency.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/study/analysis.h"
 
@@ -72,10 +73,13 @@ Result check(const Problem& problem, RunConfig& config) {
   for (const auto& target : problem.train.examples().targets)
     record.targets.push_back(shape_text(target.tensor));
   for (const auto& output : problem.model.forward(batch)) record.outputs.push_back(shape_text(output));
+  Consistency found = consistency(problem.model, batch);
+  record.deterministic = found.deterministic();
+  record.independent = found.independent();
   find_unused(problem, batch, record);
   try_second_derivatives(problem, batch, record);
   result.check = record;
-  if (record.second_derivatives) result.plan = plan_analysis(problem, config);
+  if (record.second_derivatives && record.deterministic) result.plan = plan_analysis(problem, config);
   cost_of(result, 0, watch);
   return result;
 }

@@ -116,6 +116,8 @@ Json to_record(const CheckRecord& check) {
   return {{"inputs", check.inputs},
           {"targets", check.targets},
           {"outputs", check.outputs},
+          {"deterministic", check.deterministic},
+          {"independent", check.independent},
           {"second_derivatives", check.second_derivatives},
           {"second_derivatives_message", check.second_derivatives_message},
           {"unused", check.unused},
@@ -163,6 +165,7 @@ std::string to_json(const Result& result) {
   record["cost"] = {{"gradient_equivalents", result.cost.gradient_equivalents},
                     {"seconds", result.cost.seconds},
                     {"peak_bytes", result.cost.peak_bytes}};
+  if (!result.notes.empty()) record["notes"] = result.notes;
   // File and layer names may hold bytes that are no UTF-8.
   return record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

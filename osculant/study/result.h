@@ -129,6 +129,8 @@ struct CheckRecord {
   std::vector<std::string> inputs;  // "[512, 784] float32"
   std::vector<std::string> targets;
   std::vector<std::string> outputs;
+  bool deterministic = true;  // the same inputs twice give the same outputs
+  bool independent = true;    // outputs of an example do not depend on the others in its batch
   bool second_derivatives = false;
   std::string second_derivatives_message;  // why not, naming the operation
   std::vector<std::string> unused;         // parameters the objective does not depend on
@@ -164,6 +166,7 @@ struct Result {
   std::optional<CheckRecord> check;
   std::optional<PlanRecord> plan;
   CostRecord cost;
+  std::vector<std::string> notes;  // what a reader of the numbers has to know
 };
 
 std::string to_json(const Result& result);

@@ -90,11 +90,12 @@ TEST(Result, RankAndDensityHaveTheDocumentedFieldsAndWords) {
   EXPECT_THAT(text, HasSubstr("stable rank 1.2 (1.1 to 1.3), effective rank 2, participation"));
   EXPECT_THAT(
       text, HasSubstr("not of rank one: its largest eigenvalue's share of norm_F^2 in percent is 80 (70 to"));
-  EXPECT_THAT(text, HasSubstr("half of the eigenvalues in 1 to 2"));
+  EXPECT_THAT(text, HasSubstr("half of the eigenvalues in 1 (0 to 1) to 2 (1 to 2)"));
   density.cumulative_low = {0, 0.1, 0.9};
   density.cumulative_high = {0.3, 0.6, 1};
-  EXPECT_THAT(to_text(analysis_with(spectrum)),
-              HasSubstr("half of the eigenvalues in 1 (0 to 2) to 2, 90 % in 1 (0 to 1) to 2;"));
+  EXPECT_THAT(
+      to_text(analysis_with(spectrum)),
+      HasSubstr("half of the eigenvalues in 1 (0 to 2) to 2 (1 to 2), 90 % in 1 (0 to 1) to 2 (1 to 2);"));
   spectrum.rank->upper_bound.reset();
   spectrum.rank->stable.value = std::numeric_limits<double>::quiet_NaN();
   record = nlohmann::json::parse(to_json(analysis_with(spectrum)))["spectrum"]["hessian"]["rank"];

@@ -108,6 +108,10 @@ std::string check_text(const CheckRecord& check) {
   std::string out = fmt::format(
       "\n  inputs              {}\n  targets             {}\n  outputs             {}\n",
       fmt::join(check.inputs, "; "), fmt::join(check.targets, "; "), fmt::join(check.outputs, "; "));
+  out += fmt::format("  deterministic       {}\n",
+                     check.deterministic ? "yes" : "no: the same inputs give other outputs the next time");
+  out += fmt::format("  examples            {}\n",
+                     check.independent ? "independent" : "coupled: outputs depend on the others in a batch");
   out += fmt::format("  second derivatives  {}\n",
                      check.second_derivatives ? "yes" : "no: " + check.second_derivatives_message);
   out += fmt::format("  unused parameters   {}\n", list_or_none(check.unused));
@@ -140,6 +144,7 @@ std::string to_text(const Result& result) {
     out += metrics_table(result.evaluation->loss, result.evaluation->metrics, result.evaluation->test);
   if (result.check) out += check_text(*result.check);
   if (result.plan && result.check) out += fmt::format("  plan                {}\n", to_text(*result.plan));
+  for (const auto& note : result.notes) out += fmt::format("\nNote: {}.\n", note);
   if (result.status != "done") out += fmt::format("\nThis result is not complete: {}.\n", result.status);
   out += fmt::format("\nCost: {} ge, {}, at most {} of memory\n",
                      format_number(result.cost.gradient_equivalents), format_seconds(result.cost.seconds),

@@ -24,7 +24,7 @@ std::string eigenvalues_table(const SpectrumRecord& spectrum) {
     table.add({std::to_string(i + 1), entry(spectrum.largest), entry(spectrum.smallest)});
   }
   std::string out = table.str();
-  out += "  +- is a bound: each of these has an eigenvalue of the matrix of its own within it.\n";
+  out += "  +- is a bound: each entry of a column has an eigenvalue of the matrix of its own within it.\n";
   if (spectrum.miss_probability == 0) return out + "  None further out can have been missed.\n";
   bool bounded = spectrum.miss_probability < 1;
   return out +
@@ -69,15 +69,17 @@ std::string count_words(const IntervalRecord& x) {
   return x.low == x.high ? whole(x.low) : fmt::format("{} to {}", whole(x.low), whole(x.high));
 }
 
-// Up to where this share of the eigenvalues lies: between the grid's points at which the most and the least
-// that the distribution may be come to it.
+// Up to where this share of the eigenvalues lies: from the grid's point before which the distribution, at the
+// most, comes to it, up to the one at which it does at the least.
 std::string quantile_words(const DensityRecord& density, double share) {
   auto reached = [&](const std::vector<double>& cumulative) {
     auto found = std::lower_bound(cumulative.begin(), cumulative.end(), share);
-    return density.grid[std::min<size_t>(found - cumulative.begin(), density.grid.size() - 1)];
+    return std::min<size_t>(found - cumulative.begin(), density.grid.size() - 1);
   };
-  return words_of(IntervalRecord{reached(density.cumulative), reached(density.cumulative_high),
-                                 reached(density.cumulative_low)});
+  size_t first = reached(density.cumulative_high);
+  return words_of(IntervalRecord{density.grid[reached(density.cumulative)],
+                                 density.grid[first > 0 ? first - 1 : 0],
+                                 density.grid[reached(density.cumulative_low)]});
 }
 
 }  // namespace
