@@ -1,4 +1,5 @@
-// Value, gradient, H v, G v and dense H of exported networks against Python's autograd (tests/oracle/).
+// Value, gradient, H v, G v, Fisher products and dense H of exported networks against Python's autograd
+// (tests/oracle/).
 #include <gtest/gtest.h>
 #include <torch/nn.h>
 
@@ -7,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "osculant/curvature/curvature.h"
+#include "osculant/curvature/empirical_fisher.h"
+#include "osculant/curvature/fisher.h"
 #include "osculant/data/dataset.h"
 #include "osculant/io/safetensors.h"
 #include "osculant/model/exported_program.h"
@@ -118,6 +121,9 @@ TEST_P(Oracle, CurvatureIsPythons) {
   expect_close("H v", hessian.apply(v), reference.tensor("Hv"));
   expect_close("H", dense(hessian).matrix, reference.tensor("H"));
   expect_close("G v", GaussNewton(objective).apply(v), reference.tensor("Gv"));
+  if (reference.contains("Ev"))
+    expect_close("E v", EmpiricalFisher(objective).apply(v), reference.tensor("Ev"));
+  if (reference.contains("Fv")) expect_close("F v", Fisher(objective).apply(v), reference.tensor("Fv"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Oracle, testing::ValuesIn(names),

@@ -7,19 +7,15 @@
 #include "osculant/base/text.h"
 
 namespace osculant {
-namespace {
-
-VectorSpace space_of(const Linearization& linearization) {
-  const auto& layout = linearization.objective().layout();
-  return {layout.size(), layout.options()};
+VectorSpace parameter_space(const Objective& objective) {
+  return {objective.parameters(), objective.layout().options()};
 }
-
-}  // namespace
 
 Hessian::Hessian(const Objective& objective) : Hessian(objective.linearize({.hessian = true})) {}
 
 Hessian::Hessian(std::shared_ptr<Linearization> linearization)
-    : LinearOperator(space_of(*linearization), space_of(*linearization), "hessian"),
+    : LinearOperator(parameter_space(linearization->objective()), parameter_space(linearization->objective()),
+                     "hessian"),
       linearization_(std::move(linearization)) {
   if (!linearization_->needs().hessian)
     fail_usage("hessian: its linearization must be made with Needs{.hessian = true}");
@@ -33,7 +29,8 @@ GaussNewton::GaussNewton(const Objective& objective)
     : GaussNewton(objective.linearize({.gauss_newton = true})) {}
 
 GaussNewton::GaussNewton(std::shared_ptr<Linearization> linearization)
-    : LinearOperator(space_of(*linearization), space_of(*linearization), "gauss_newton"),
+    : LinearOperator(parameter_space(linearization->objective()), parameter_space(linearization->objective()),
+                     "gauss_newton"),
       linearization_(std::move(linearization)) {
   if (!linearization_->needs().gauss_newton)
     fail_usage("gauss_newton: its linearization must be made with Needs{.gauss_newton = true}");
@@ -47,6 +44,14 @@ bool GaussNewton::positive_semidefinite() const {
 
 Tensor GaussNewton::apply_block(const Tensor& X) const {
   return linearization_->gauss_newton_product(X);
+}
+
+FunctionalPart::FunctionalPart(const Objective& objective)
+    : LinearOperator(parameter_space(objective), parameter_space(objective), "functional"),
+      linearization_(objective.without_regularizers().linearize({.hessian = true, .gauss_newton = true})) {}
+
+Tensor FunctionalPart::apply_block(const Tensor& X) const {
+  return linearization_->hessian_product(X) - linearization_->gauss_newton_product(X);
 }
 
 DenseMatrix dense(const LinearOperator& A, int64_t limit) {

@@ -7,6 +7,9 @@
 
 namespace osculant {
 
+// R^n as an objective's parameters live in it.
+VectorSpace parameter_space(const Objective& objective);
+
 // Curvature matrices as operators on R^n, over all data of an objective at the theta they were made at. They
 // hold a Linearization; once theta moves, apply throws.
 
@@ -36,6 +39,21 @@ class GaussNewton : public LinearOperator {
   bool symmetric() const override { return true; }
   bool positive_semidefinite() const override;
   Linearization& linearization() const { return *linearization_; }
+
+ protected:
+  Tensor apply_block(const Tensor& X) const override;
+
+ private:
+  std::shared_ptr<Linearization> linearization_;
+};
+
+// H - G of the data terms: the sum over outputs of (dl/dz) d2z/dtheta2, what Gauss-Newton leaves out (the
+// functional part of Singh, Bachmann & Hofmann 2021). Symmetric, in general indefinite; zero where the
+// network is linear in theta or fits its data exactly. A product costs one with H and one with G.
+class FunctionalPart : public LinearOperator {
+ public:
+  explicit FunctionalPart(const Objective& objective);
+  bool symmetric() const override { return true; }
 
  protected:
   Tensor apply_block(const Tensor& X) const override;

@@ -5,6 +5,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/linop/operators.h"
+#include "osculant/objective/weight_decay.h"
 
 namespace osculant {
 namespace {
@@ -49,6 +50,21 @@ TEST(Curvature, HessianEqualsGaussNewtonForALinearModel) {
   Objective objective(Model(net), MeanSquaredError(), Dataset(x, y).batches(4));
   auto H = dense(Hessian(objective)).matrix, G = dense(GaussNewton(objective)).matrix;
   EXPECT_LT((H - G).norm().item<double>(), 1e-13 * H.norm().item<double>());
+}
+
+// Both of whose parts are of the data terms: weight decay is in neither.
+TEST(Curvature, FunctionalPartIsWhatGaussNewtonLeavesOut) {
+  auto objective = regression();
+  auto H = dense(Hessian(objective)).matrix, G = dense(GaussNewton(objective)).matrix;
+  FunctionalPart functional(objective.plus(weight_decay(0.5)));
+  double before = objective.ledger().gradient_equivalents();
+  auto part = dense(functional).matrix;
+  EXPECT_LT((part - (H - G)).norm().item<double>(), 1e-13 * H.norm().item<double>());
+  EXPECT_GT(part.norm().item<double>(), 0.01 * H.norm().item<double>());
+  EXPECT_NEAR(objective.ledger().gradient_equivalents() - before,
+              Price::gradient_graph + Price::output_graph +
+                  38 * (Price::hessian_product + Price::gauss_newton_product),
+              1e-9);
 }
 
 TEST(Curvature, RestrictionToALayerIsItsDiagonalBlock) {

@@ -154,6 +154,7 @@ class MeanSquaredErrorLoss : public ElementwiseLoss {
  public:
   using ElementwiseLoss::ElementwiseLoss;
   std::string name() const override { return "mse"; }
+  std::shared_ptr<const Likelihood> likelihood() const override { return gaussian_likelihood(); }
 
  protected:
   Tensor loss(const Tensor& z, const Tensor& y, int64_t reduction) const override {
@@ -166,6 +167,7 @@ class BinaryCrossEntropyLoss : public ElementwiseLoss {
  public:
   using ElementwiseLoss::ElementwiseLoss;
   std::string name() const override { return "binary_cross_entropy"; }
+  std::shared_ptr<const Likelihood> likelihood() const override { return bernoulli_likelihood(); }
 
  protected:
   void check_targets(const Tensor& y) const override {
@@ -202,6 +204,7 @@ class PoissonLoss : public ElementwiseLoss {
  public:
   using ElementwiseLoss::ElementwiseLoss;
   std::string name() const override { return "poisson"; }
+  std::shared_ptr<const Likelihood> likelihood() const override { return poisson_likelihood(); }
 
  protected:
   void check_targets(const Tensor& y) const override {
@@ -222,6 +225,10 @@ class CrossEntropyLoss : public OutputLoss::Implementation {
 
   std::string name() const override { return "cross_entropy"; }
   bool convex() const override { return true; }
+  std::shared_ptr<const Likelihood> likelihood() const override {
+    bool plain = options_.label_smoothing == 0 && !options_.class_weights.defined();
+    return plain ? categorical_likelihood() : nullptr;
+  }
 
   void check(const OutputLoss::Outputs& outputs, const Batch& batch) const override {
     check_one_output(name(), outputs, batch);

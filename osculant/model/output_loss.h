@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "osculant/model/likelihood.h"
 #include "osculant/tensor/batch.h"
 
 namespace osculant {
@@ -39,6 +40,9 @@ class OutputLoss {
     virtual bool convex() const {
       return false;
     }  // in the outputs: then Gauss-Newton is positive semidefinite
+    // The distribution whose negative log likelihood the summed loss of an example is; null where there is
+    // none, as for Huber's loss, class weights or label smoothing.
+    virtual std::shared_ptr<const Likelihood> likelihood() const { return nullptr; }
   };
 
   explicit OutputLoss(std::shared_ptr<const Implementation> implementation)

@@ -92,6 +92,11 @@ void BatchGraph::add_gauss_newton_product(Tensor& flat, const std::vector<Tensor
   pull_back(flat, loss_->hessian_product(outputs_value_, batch_, push_forward(v)), scale);
 }
 
+void BatchGraph::add_output_product(Tensor& flat, const std::vector<Tensor>& v, const OutputMap& M,
+                                    size_t term, int64_t first, double scale) const {
+  pull_back(flat, M({term, first, batch_, *loss_, outputs_value_}, push_forward(v)), scale);
+}
+
 Tensor BatchGraph::jacobian_product(const std::vector<Tensor>& v) const {
   auto Jv = push_forward(v);
   for (auto& part : Jv) part = part.reshape({-1});

@@ -258,6 +258,20 @@ Tensor Linearization::gauss_newton_product(const Tensor& V) {
   return Y;
 }
 
+Tensor Linearization::output_product(const Tensor& V, const OutputMap& M) {
+  require(needs_.gauss_newton, "a product through the outputs", "gauss_newton");
+  return product(V, "output_product", false,
+                 [&](const BatchGraph& graph, const State::Slot& slot, Tensor& flat, const auto& v) {
+                   int64_t first = slot.batch * objective_.terms()[*slot.term].data.batch_size();
+                   graph.add_output_product(flat, v, M, *slot.term, first, state_->scale_of(slot));
+                 });
+}
+
+double Linearization::scale(size_t term) {
+  first_pass();
+  return state_->scale.at(term);
+}
+
 Tensor Linearization::jacobian_product(const Tensor& v) {
   require(needs_.gauss_newton, "a Jacobian product", "gauss_newton");
   first_pass();

@@ -25,6 +25,17 @@ struct Needs {
   }
 };
 
+// A batch's outputs, as an OutputMap sees them.
+struct OutputsOfBatch {
+  size_t term;
+  int64_t first;  // place of the batch's first example among the term's
+  const Batch& batch;
+  const OutputLoss::Implementation& loss;
+  const std::vector<Tensor>& outputs;
+};
+// A symmetric map of what is shaped like a batch's outputs.
+using OutputMap = std::function<std::vector<Tensor>(const OutputsOfBatch&, const std::vector<Tensor>& V)>;
+
 // What a linearization holds, and why not more.
 struct GraphReport {
   int64_t batches = 0;          // over all terms
@@ -57,6 +68,12 @@ class Linearization {
   // does).
   Tensor hessian_product(const Tensor& V);
   Tensor gauss_newton_product(const Tensor& V);
+
+  // J' M J V over the data terms, divided as the objective is: M acts on the outputs of a batch. Gauss-Newton
+  // has the loss's second derivative there, other matrices outer products of gradients.
+  Tensor output_product(const Tensor& V, const OutputMap& M);
+  // Of a term, weight / total denominator: what the sum over its examples is multiplied by.
+  double scale(size_t term);
 
   // The data terms' outputs, flattened and joined over outputs, batches and terms: m entries in all.
   int64_t outputs_size();                              // m

@@ -125,6 +125,12 @@ Objective Objective::plus(std::shared_ptr<const Regularizer> regularizer) const 
   return Objective(std::move(state));
 }
 
+Objective Objective::without_regularizers() const {
+  auto state = std::make_shared<State>(*state_);
+  state->regularizers.clear();
+  return Objective(std::move(state));
+}
+
 Batch Objective::batch(size_t term, int64_t i) const {
   return state_->terms[term].data.batch(i).to(layout().device(), layout().dtype());
 }

@@ -58,6 +58,9 @@ class Objective {
   // The same objective plus R. Shares terms, ledger and memory budget with this one.
   Objective plus(std::shared_ptr<const Regularizer> regularizer) const;
 
+  // The data terms alone. Shares ledger and memory budget with this one.
+  Objective without_regularizers() const;
+
   double value() const;                                  // over all data; forward passes only
   std::pair<double, Tensor> value_and_gradient() const;  // gradient [n]; batch by batch, no graph kept
 

@@ -5,7 +5,8 @@ and osculant/model/exported_program_test.cpp.
 
 One folder a case: model.pt2, data.safetensors, reference.safetensors, case.json. References are computed in
 float64 by torch.func where it can (dense Hessian of the small feed-forward networks) and by double backward,
-row by row, where it cannot (LSTM, GRU, attention); both where both can, and then they must agree.
+row by row, where it cannot (LSTM, GRU, attention); both where both can, and then they must agree. Fisher matrices come
+from torch.func's gradients of single examples.
 """
 
 import hashlib
@@ -200,7 +201,31 @@ def hessian_by_torch_func(model, names, parameters, inputs, loss):
     return torch.func.hessian(value)(torch.cat([p.detach().reshape(-1) for p in parameters]))
 
 
-def reference_of(model, inputs, targets, loss, trainable, use_torch_func):
+def fisher_by_torch_func(model, names, parameters, inputs, targets, loss, labels):
+    """The empirical Fisher matrix, the mean of outer products of the gradients of single examples; for class labels the
+    Fisher matrix as well, its expectation over the network's own labels written out."""
+    theta = {name: p.detach() for name, p in zip(names, parameters)}
+
+    def joined(tree):
+        return torch.cat([tree[name].flatten(1) for name in names], dim=1)
+
+    def of_one(theta, y, *x):
+        outputs = as_tuple(torch.func.functional_call(model, theta, tuple(v.unsqueeze(0) for v in x)))
+        return loss(outputs, y.unsqueeze(0))
+
+    gradients = lambda y: joined(torch.func.vmap(torch.func.grad(of_one), (None, 0, *(0 for _ in inputs)))(theta, y, *inputs))
+    g = gradients(targets)
+    E, F = g.T @ g / len(g), None
+    if labels:
+        probabilities = torch.softmax(model(*inputs).detach(), 1)
+        F = torch.zeros_like(E)
+        for k in range(probabilities.shape[1]):
+            s = gradients(torch.full_like(targets, k))
+            F += (s * probabilities[:, k : k + 1]).T @ s / len(s)
+    return E, F
+
+
+def reference_of(model, inputs, targets, loss, trainable, use_torch_func, plain):
     names, parameters = zip(*trainable)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         outputs = as_tuple(model(*inputs))
@@ -225,6 +250,12 @@ def reference_of(model, inputs, targets, loss, trainable, use_torch_func):
     G = J.T @ output_hessian @ J
     reference = {"value": value.detach().reshape(1), "gradient": gradient, "v": v, "Hv": H @ v, "Gv": G @ v}
     reference["H"] = H
+    if plain:
+        labels = not targets.is_floating_point()
+        E, F = fisher_by_torch_func(model, names, parameters, inputs, targets, loss, labels)
+        reference["Ev"] = E @ v
+        if labels:
+            reference["Fv"] = F @ v
     reference.update({f"outputs.{i}": z.detach() for i, z in enumerate(outputs)})
     return reference
 
@@ -249,7 +280,8 @@ def write_case(out, name, model, inputs, targets, loss, *, batch_size=4, frozen=
     trainable = [(k, p) for k, p in model.named_parameters() if not any(k.startswith(f) for f in frozen)]
     extra = extra or {}
     reference = reference_of(
-        model, list(inputs.values()), targets, loss_of(loss, extra), trainable, use_torch_func
+        model, list(inputs.values()), targets, loss_of(loss, extra), trainable, use_torch_func,
+        plain=use_torch_func and not extra,
     )
     reference.update(extra)
     if training:

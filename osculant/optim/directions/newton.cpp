@@ -73,12 +73,11 @@ Tensor empirical_fisher_diagonal(const Objective& objective) {
 
 Tensor true_fisher_diagonal(Linearization& linearization) {
   for (const auto& term : linearization.objective().terms()) {
-    auto loss = term.loss.name();
-    if (loss != "mse" && loss != "cross_entropy" && loss != "binary_cross_entropy" && loss != "poisson")
+    if (!term.loss->likelihood())
       fail_usage(
           fmt::format("true Fisher: the loss {} is the negative log likelihood of no distribution "
                       "that targets could be drawn from",
-                      loss));
+                      term.loss.name()));
   }
   Tensor sum = at::zeros_like(linearization.objective().layout().theta(), at::kDouble);
   linearization.gauss_newton_root(

@@ -1,0 +1,41 @@
+#include "osculant/curvature/outer_product.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+namespace osculant {
+
+std::vector<Tensor> output_gradients(const OutputLoss::Implementation& loss,
+                                     const std::vector<Tensor>& outputs, Batch batch) {
+  at::AutoGradMode mode(true);
+  batch.weights = Tensor();
+  std::vector<Tensor> at_z;
+  for (const auto& z : outputs) at_z.push_back(z.detach().requires_grad_(z.is_floating_point()));
+  Tensor sum = loss.sum(at_z, batch);
+  std::vector<Tensor> w(at_z.size());
+  if (sum.requires_grad()) w = torch::autograd::grad({sum}, at_z, {}, false, false, /*allow_unused=*/true);
+  for (size_t i = 0; i < w.size(); ++i)
+    if (!w[i].defined()) w[i] = at::zeros_like(outputs[i]);
+  return w;
+}
+
+Tensor example_dots(const std::vector<Tensor>& w, const std::vector<Tensor>& V) {
+  Tensor dots;
+  for (size_t i = 0; i < w.size(); ++i) {
+    Tensor dot = (w[i] * V[i]).reshape({w[i].size(0), -1}).sum(1);
+    dots = dots.defined() ? dots + dot : dot;
+  }
+  return dots;
+}
+
+std::vector<Tensor> scaled_by_example(const std::vector<Tensor>& w, const Tensor& c) {
+  std::vector<Tensor> scaled;
+  for (const auto& part : w) {
+    std::vector<int64_t> rows(static_cast<size_t>(part.dim()), 1);
+    rows[0] = part.size(0);
+    scaled.push_back(part * c.to(part.scalar_type()).view(rows));
+  }
+  return scaled;
+}
+
+}  // namespace osculant

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <vector>
+
+#include "osculant/objective/linearization.h"
+
+namespace osculant {
+
+// Parts of the matrices that are sums over examples of J' w w' J, w in the space of an example's outputs.
+
+// dl/dz of a batch's examples, each of its own loss: example weights are left out.
+std::vector<Tensor> output_gradients(const OutputLoss::Implementation& loss,
+                                     const std::vector<Tensor>& outputs, Batch batch);
+
+// w_i'V_i of each example, over all outputs: [N].
+Tensor example_dots(const std::vector<Tensor>& w, const std::vector<Tensor>& V);
+
+// c_i w_i of each example; c [N].
+std::vector<Tensor> scaled_by_example(const std::vector<Tensor>& w, const Tensor& c);
+
+}  // namespace osculant
