@@ -1,9 +1,11 @@
 #include "osculant/study/analysis.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "osculant/cli/session.h"
 #include "osculant/cli/terminal.h"
+#include "osculant/study/matrices.h"
 
 namespace osculant::cli {
 namespace {
@@ -31,7 +33,8 @@ void add_analyze(CLI::App& tool, int& status) {
   auto options = std::make_shared<RunOptions>(*command);
   options->add_key("--eigenvalues", "analyze.eigenvalues", "K",
                    "so many at each end of the spectrum; default 10");
-  options->add_key("--matrix", "analyze.matrix", "LIST", "hessian, gauss_newton, or hessian,gauss_newton");
+  options->add_key("--matrix", "analyze.matrix", "LIST",
+                   fmt::format("of {}; default hessian", fmt::join(matrix_names(), ", ")));
   options->add_switch("--density", "analyze.density", "the density of all eigenvalues");
   options->add_switch("--rank", "analyze.rank",
                       "numerical, stable and effective rank, and whether it is one");

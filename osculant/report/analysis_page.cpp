@@ -7,16 +7,14 @@
 #include "osculant/report/chart.h"
 #include "osculant/report/flow_page.h"
 #include "osculant/report/spread_page.h"
+#include "osculant/study/matrices.h"
 
 namespace osculant {
 namespace {
 
 std::string matrix_name(const std::string& matrix) {
-  if (matrix == "hessian") return "Hessian";
-  if (matrix == "gauss_newton") return "Gauss-Newton matrix";
-  std::string name = matrix;
-  std::replace(name.begin(), name.end(), '_', ' ');
-  return name;
+  const MatrixKind* kind = matrix_kind(matrix);
+  return kind != nullptr ? kind->title : matrix;
 }
 
 // --- words
@@ -32,16 +30,18 @@ std::string size_words(const Record& result) {
 }
 
 // Gradient descent with a step eta is stable along a direction of curvature l for eta < 2 / l.
-void add_extremes(std::vector<std::string>& words, const std::string& name, const Record& spectrum) {
+void add_extremes(std::vector<std::string>& words, const std::string& matrix, const Record& spectrum) {
+  std::string name = matrix_name(matrix);
+  const MatrixKind* kind = matrix_kind(matrix);
   const Record &largest = part(spectrum, "largest"), &smallest = part(spectrum, "smallest");
   if (largest.empty()) return;
   double top = number(largest.front(), "value"), residual = number(largest.front(), "residual");
   words.push_back(
       fmt::format("The largest eigenvalue of the {} is {} to within {}.", name, shown(top), shown(residual)));
-  if (top > residual)
+  if (top > residual && kind != nullptr && kind->models_objective)
     words.back() += fmt::format(" Gradient descent is stable along it for learning rates below {}.",
                                 shown(2 / (top + residual)));
-  if (smallest.empty()) return;
+  if (smallest.empty() || matrix != "hessian") return;
   double bottom = number(smallest.front(), "value"), bound = number(smallest.front(), "residual");
   if (bottom + bound < 0)
     words.push_back(
@@ -49,7 +49,7 @@ void add_extremes(std::vector<std::string>& words, const std::string& name, cons
                     "in size. This "
                     "is no minimum, and a plain Newton step climbs along that direction.",
                     shown(bottom), shown(bound), 100 * std::abs(bottom / top)));
-  else if (name == "Hessian")
+  else
     words.push_back(fmt::format(
         "No negative curvature beyond the error of the numbers was found: the smallest eigenvalue "
         "seen is {} to within {}.",
@@ -114,6 +114,7 @@ ChartSeries eigenvalue_series(const Record& pairs, const char* name, int colour)
 Section spectrum_section(const std::string& matrix, const Record& spectrum) {
   std::string name = matrix_name(matrix);
   Section section{"spectrum-" + matrix, "Spectrum of the " + name, ""};
+  if (std::string note = text(spectrum, "note"); !note.empty()) section.body += paragraph(note);
   Chart chart{
       .id = "eigenvalues-" + matrix,
       .title = "Eigenvalues at both ends",
@@ -182,7 +183,7 @@ std::vector<std::string> analysis_summary(const Record& result) {
   std::vector<std::string> words{size_words(result)};
   add_flow_words(words, result);
   const Record& spectra = part(result, "spectrum");
-  for (const auto& [matrix, spectrum] : spectra.items()) add_extremes(words, matrix_name(matrix), spectrum);
+  for (const auto& [matrix, spectrum] : spectra.items()) add_extremes(words, matrix, spectrum);
   for (const auto& [matrix, spectrum] : spectra.items())
     add_concentration(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items()) add_rank_words(words, matrix_name(matrix), spectrum);

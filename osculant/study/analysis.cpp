@@ -27,6 +27,8 @@ void fill_defaults(const Problem& problem, RunConfig& config) {
   if (a.matrix.empty()) a.matrix = {"hessian"};
   if (a.full.value_or(false))
     for (auto* wanted : {&a.rank, &a.density, &a.gradient_flow}) *wanted = wanted->value_or(true);
+  if (std::find(a.matrix.begin(), a.matrix.end(), "sampled_fisher") != a.matrix.end())
+    a.fisher_draws = a.fisher_draws.value_or(1);
   int64_t required = problem.model.required_batch_size();
   if (a.batch_size.empty()) a.batch_size = std::to_string(required > 0 ? required : default_batch_size);
   if (a.batch_size != "full")
@@ -47,7 +49,8 @@ PlannedWork planned_work(const RunConfig& config, const MatrixKind& kind,
                          const std::vector<AnalysisPart>& parts) {
   PlannedWork work;
   work.needs = kind.needs;
-  (kind.needs.hessian ? work.hessian_products : work.gauss_newton_products) = products_of(parts);
+  if (kind.needs.hessian) work.hessian_products = products_of(parts);
+  if (kind.needs.gauss_newton) work.gauss_newton_products = products_of(parts);
   // The largest of the bases, the pairs found, and a product with its block on the way.
   for (const auto& part : parts) work.vectors = std::max(work.vectors, part.vectors);
   work.vectors += 2 * pairs_wanted(config) + 8;
@@ -189,9 +192,10 @@ class Analysis {
   void analyze_matrix(const MatrixKind& kind, SpectrumRecord& record) {
     auto parts = parts_of(kind);
     take_up(kind.name, record);
+    record.note = kind.note;
     leave_room_for_vectors(kind, parts);
-    auto A = kind.make(objective_);
-    MatrixInHand matrix{*A, kind, problem_, objective_, record};
+    auto A = kind.make(objective_, config_);
+    MatrixInHand matrix{*A, kind, problem_, config_, objective_, record};
     matrix.folder = folder_.path();
     int64_t before = record.products;
     for (const auto& part : parts) {
@@ -248,6 +252,7 @@ PlanRecord plan_analysis(const Problem& problem, RunConfig& config) {
   int64_t products = 0;
   for (const std::string& name : config.analyze.matrix) {
     const MatrixKind& kind = find_matrix(name);
+    if (kind.check) kind.check(objective);
     auto parts = analysis_parts(problem, kind, config);
     products += products_of(parts);
     Plan planned = plan(objective, planned_work(config, kind, parts));

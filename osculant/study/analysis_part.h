@@ -25,6 +25,7 @@ struct MatrixInHand {
   const LinearOperator& A;
   const MatrixKind& kind;
   const Problem& problem;
+  const RunConfig& config;
   const Objective& objective;
   SpectrumRecord& record;
   EigenResult pairs = {};   // none where size is 0

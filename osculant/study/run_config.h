@@ -99,6 +99,7 @@ struct AnalyzeConfig {
   std::optional<int64_t> check_products;
   std::string start_from;  // results of another analysis, or a file of eigenpairs
   std::optional<bool> keep_eigenpairs;
+  std::optional<int64_t> fisher_draws;
 };
 
 struct RunSettings {

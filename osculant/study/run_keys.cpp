@@ -219,6 +219,8 @@ std::vector<Key> analyze_and_run_keys() {
       texts("analyze.matrix", at(analyze, &A::matrix),
             fmt::format("a list of {}", fmt::join(matrix_names(), ", ")), "[\"hessian\"]",
             "which curvature matrices", matrix_names()),
+      integer("analyze.fisher_draws", at(analyze, &A::fisher_draws), 1, "1",
+              "sampled_fisher: targets drawn for each example"),
       number_or_text("analyze.batch_size", at(analyze, &A::batch_size), "an integer >= 1 or \"full\"",
                      is_batch_size, "1024",
                      "examples worked on at a time; all the data counts, whatever this is"),

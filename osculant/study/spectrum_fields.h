@@ -67,6 +67,7 @@ void visit(Fields& fields, RankRecord& rank) {
 
 template <class Fields>
 void visit(Fields& fields, SpectrumRecord& spectrum) {
+  fields("note", spectrum.note);
   fields("largest", spectrum.largest);
   fields("smallest", spectrum.smallest);
   fields("converged", spectrum.converged);

@@ -54,6 +54,7 @@ struct RankRecord {
 };
 
 struct SpectrumRecord {
+  std::string note;                        // what the matrix is, where that needs saying
   std::vector<EigenvalueRecord> largest;   // descending
   std::vector<EigenvalueRecord> smallest;  // ascending
   std::string stop;                        // why the eigensolver stopped, in words

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "osculant/base/text.h"
@@ -115,8 +116,10 @@ std::string to_text(const DensityRecord& density) {
 }
 
 std::string to_text(const std::string& matrix, const SpectrumRecord& spectrum) {
-  std::string out =
-      fmt::format("\n{} ({} products)\n", find_matrix(matrix).title, format_count(spectrum.products));
+  std::string title = find_matrix(matrix).title;
+  title.front() = static_cast<char>(std::toupper(title.front()));
+  std::string out = fmt::format("\n{} ({} products)\n", title, format_count(spectrum.products));
+  if (!spectrum.note.empty()) out += "  " + spectrum.note + "\n";
   out += eigenvalues_table(spectrum) + curvature_meaning(spectrum) + trace_text(spectrum);
   if (spectrum.rank) out += to_text(*spectrum.rank);
   if (spectrum.density) out += to_text(*spectrum.density);

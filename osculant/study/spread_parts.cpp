@@ -82,7 +82,7 @@ std::optional<AnalysisPart> rank_part(const Problem& problem, const MatrixKind&,
   auto measure = [options](MatrixInHand& matrix) {
     RankOptions own = options;
     own.sample.progress = [&](int64_t) { return matrix.go_on("rank"); };
-    if (matrix.kind.rank_bound) own.upper_bound = matrix.kind.rank_bound(matrix.objective);
+    if (matrix.kind.rank_bound) own.upper_bound = matrix.kind.rank_bound(matrix.objective, matrix.config);
     RankResult found = rank(matrix.A, own, matrix.known_pairs());
     matrix.record.rank = record_of(found);
     matrix.record.frobenius = record_of(found.frobenius);

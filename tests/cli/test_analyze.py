@@ -34,6 +34,54 @@ class Analyze(CliTest):
         self.assertGreater(result["cost"]["peak_bytes"], 0)
         self.assertEqual(json.loads((self.folder / "a/result.json").read_text()), result)
 
+    def test_fisher_matrices_of_a_linear_problem(self):
+        """Residuals r = z - y of the eight examples, rows a = (x1, x2, 1): F = G, E = mean of 4 r^2 a a', C = E - g g'."""
+        every = "fisher,sampled_fisher,empirical_fisher,gradient_covariance,functional"
+        result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "3", "--dtype", "float64", "--matrix", every, "--rank")
+        spectra = result["spectrum"]
+        self.assertEqual(list(spectra), every.split(","))
+        rows = [(a, 3 * b, 1) for a in (-1, 1) for b in (-1, 1)]
+        residuals = [-(2 * x - y + 0.5) for x, y, _ in rows]
+        moment = sum(4 * r * r * (x * x + y * y + 1) for r, (x, y, _) in zip(residuals, rows)) / 4
+        gradient = [sum(2 * r * row[i] for r, row in zip(residuals, rows)) / 4 for i in range(3)]
+
+        def trace(matrix):
+            return spectra[matrix]["trace"]["value"]
+
+        self.assertAlmostEqual(trace("fisher"), 22, places=9)
+        self.assertAlmostEqual(spectra["fisher"]["largest"][0]["value"], 18, places=9)
+        self.assertAlmostEqual(trace("empirical_fisher"), moment, places=9)
+        self.assertAlmostEqual(trace("gradient_covariance"), moment - sum(g * g for g in gradient), places=9)
+        self.assertAlmostEqual(spectra["functional"]["largest"][0]["value"], 0, places=9)
+        self.assertGreater(trace("sampled_fisher"), 1)
+        self.assertEqual([spectra[m]["rank"]["upper_bound"] for m in every.split(",")], [3, 3, 3, 3, None])
+        self.assertIn("neither", spectra["empirical_fisher"]["note"])
+        self.assertIn("unknown", spectra["sampled_fisher"]["note"])
+        other = self.tool_json("analyze", *self.linear_problem(), "--dtype", "float64", "--matrix", "sampled_fisher",
+                               "--set", "analyze.fisher_draws=3000")["spectrum"]["sampled_fisher"]
+        # The deviation of the trace: each example's is 4 a'a / 2 e^2 with e normal; twice that much is far.
+        self.assertAlmostEqual(other["trace"]["value"], 22, delta=4 * 22 * (2 / 24000) ** 0.5)
+        out, _ = self.tool("analyze", *self.linear_problem(), "--matrix", "empirical_fisher,functional")
+        self.assertIn("Empirical Fisher matrix (", out)
+        self.assertIn("neither the Fisher matrix", out)
+
+    def test_the_plan_prices_both_products_of_the_functional_part(self):
+        plans = {
+            matrix: self.tool_json("analyze", *self.cloud_problem(), "--matrix", matrix)["plan"]["gradient_equivalents"]
+            for matrix in ("hessian", "gauss_newton", "empirical_fisher", "functional")
+        }
+        products = 99 + 99  # the matrix is formed, then its diagonal is summed
+        self.assertAlmostEqual(plans["hessian"], 1.1 * 2 + 1.5 * (products + 1), places=6)
+        self.assertAlmostEqual(plans["empirical_fisher"], plans["gauss_newton"], places=9)
+        self.assertGreater(plans["functional"], plans["hessian"] + 1.2 * products)
+
+    def test_fisher_needs_a_likelihood(self):
+        linear = self.linear_problem()
+        self.refused(USAGE, "analyze", *linear[:4], "--loss", "huber", "--matrix", "fisher",
+                     says=["fisher: the loss huber is the negative log likelihood of no distribution", "use gauss_newton"])
+        self.refused(USAGE, "analyze", *self.cloud_problem(), "--matrix", "hessian,sampled_fisher", "--set", "loss.label_smoothing=0.1",
+                     says=["sampled_fisher", "label smoothing"])
+
     def test_rank_and_density_of_a_linear_problem(self):
         """Eigenvalues 18, 2, 2: stable rank (324 + 4 + 4) / 324, participation (22)^2 / 332."""
         result = self.tool_json("analyze", *self.linear_problem(), "--eigenvalues", "1", "--rank", "--density", "--matrix", "gauss_newton")
