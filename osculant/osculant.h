@@ -26,6 +26,7 @@
 #include "osculant/objective/plan.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/minimizer.h"
+#include "osculant/optim/trainer.h"
 #include "osculant/solve/capped_cg.h"
 #include "osculant/solve/conjugate_gradient.h"
 #include "osculant/solve/cubic_subproblem.h"

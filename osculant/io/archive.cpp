@@ -113,12 +113,17 @@ Archive Archive::load(const std::string& path, const std::string& kind, int64_t 
   if (found == file.metadata.end())
     fail_data(fmt::format("{}: holds tensors but is no {} (its metadata have no \"{}\")", path, kind,
                           kMetadataKey));
+  return from_parts({found->second, file.tensors}, path, kind, newest);
+}
+
+Archive Archive::from_parts(const Parts& parts, const std::string& path, const std::string& kind,
+                            int64_t newest) {
   Archive archive(kind, 0);
   auto& contents = *archive.contents_;
   contents.source = path;
   std::string entry;
   try {
-    auto header = json::parse(found->second);
+    auto header = json::parse(parts.text);
     if (header.at("kind").get<std::string>() != kind)
       fail_data(fmt::format("{}: is a {}, not a {}", path, header.at("kind").get<std::string>(), kind));
     contents.version = header.at("version").get<int64_t>();
@@ -135,13 +140,13 @@ Archive Archive::load(const std::string& path, const std::string& kind, int64_t 
   } catch (const std::invalid_argument&) {
     fail_data(fmt::format("{}: entry \"{}\" is damaged", path, entry));
   }
-  for (auto& [name, tensor] : file.tensors)
+  for (auto& [name, tensor] : parts.tensors)
     if (!contents.values.emplace(name, tensor).second)
       fail_data(fmt::format("{}: entry \"{}\" is there twice", path, name));
   return archive;
 }
 
-void Archive::save(const std::string& path) const {
+Archive::Parts Archive::parts() const {
   json values = json::object();
   std::vector<NamedTensor> tensors;
   for (const auto& [name, value] : contents_->values) {
@@ -151,13 +156,16 @@ void Archive::save(const std::string& path) const {
       values[name] = to_json(value);
   }
   json header{{"kind", contents_->kind}, {"version", contents_->version}, {"values", std::move(values)}};
-  std::string text;
   try {
-    text = header.dump();
+    return {header.dump(), tensors};
   } catch (const json::type_error&) {
-    fail_usage(fmt::format("{}: a name or text of the archive is not valid UTF-8", path));
+    fail_usage(fmt::format("{}: a name or text of the archive is not valid UTF-8", contents_->source));
   }
-  save_safetensors(path, tensors, {{kMetadataKey, text}});
+}
+
+void Archive::save(const std::string& path) const {
+  Parts parts = this->parts();
+  save_safetensors(path, parts.tensors, {{kMetadataKey, parts.text}});
 }
 
 const std::string& Archive::kind() const {

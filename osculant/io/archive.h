@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace osculant {
+#include "osculant/tensor/batch.h"
 
-using at::Tensor;
+namespace osculant {
 
 // Named tensors, numbers, texts and lists in one file: what a checkpoint is made of. The file is a
 // safetensors file whose metadata hold everything that is no tensor.
@@ -36,6 +36,16 @@ class Archive {
   // Throws Error(data) when the file is damaged, no archive, of another kind or of a version above `newest`.
   static Archive load(const std::string& path, const std::string& kind, int64_t newest);
   void save(const std::string& path) const;  // atomically; Error(write)
+
+  // The same in two parts, for containers of another format: everything that is no tensor as one text, and
+  // the tensors. `source` names the container in messages.
+  struct Parts {
+    std::string text;
+    std::vector<NamedTensor> tensors;
+  };
+  Parts parts() const;
+  static Archive from_parts(const Parts& parts, const std::string& source, const std::string& kind,
+                            int64_t newest);
 
   const std::string& kind() const;
   int64_t version() const;  // of the file that was loaded

@@ -93,6 +93,7 @@ Stepper::Stepper(Objective objective, const Method& method, const StepperOptions
 Stepper::~Stepper() = default;
 
 Objective Stepper::batch_objective() const {
+  if (given_) return *given_;
   if (takes_full_batch()) return objective_;
   std::vector<BatchSource> data;
   for (const auto& order : orders_) data.push_back(order.current());
@@ -100,6 +101,7 @@ Objective Stepper::batch_objective() const {
 }
 
 int64_t Stepper::batch_examples() const {
+  if (given_) return given_->has_outputs() ? given_->examples() : 1;
   return takes_full_batch() ? objective_.examples() : orders_.front().current_size();
 }
 
@@ -108,6 +110,7 @@ int64_t Stepper::batch_size() const {
 }
 
 double Stepper::epochs() const {
+  if (given_epochs_ > 0) return given_epochs_;
   if (takes_full_batch()) return static_cast<double>(counters_.steps);
   const auto& order = orders_.front();
   return static_cast<double>(order.epoch()) +
@@ -161,6 +164,24 @@ StepRecord Stepper::step() {
   return make([this](StepRecord& record) { attempt(record); });
 }
 
+StepRecord Stepper::step(const Objective& batch, bool divisible) {
+  release();
+  given_ = batch;
+  divisible_ = divisible;
+  double whole = objective_.has_outputs() ? static_cast<double>(objective_.examples()) : 1;
+  given_epochs_ += static_cast<double>(batch_examples()) / whole;
+  try {
+    StepRecord record = step();
+    release();
+    given_.reset();
+    return record;
+  } catch (...) {
+    pending_.reset();
+    given_.reset();
+    throw;
+  }
+}
+
 StepRecord Stepper::make(const std::function<void(StepRecord&)>& work) {
   Pending& here = pending();
   Stopwatch watch;
@@ -199,7 +220,7 @@ void Stepper::attempt(StepRecord& record) {
   Tensor gradient = linearization.gradient();
   if (options_.clip_gradient_norm > 0 && record.gradient_norm > options_.clip_gradient_norm)
     gradient = gradient * (options_.clip_gradient_norm / record.gradient_norm);
-  Samples samples(objective_, here->objective, random_);
+  Samples samples(given_ ? here->objective : objective_, here->objective, random_);
   StepContext context{linearization, gradient, samples, record.step, random_};
   parts_.direction->prepare(context);
   check_noise(record, context);
@@ -238,7 +259,7 @@ Step Stepper::propose(const StepContext& context) {
 
 // g = (g_1 + g_2) / 2 over the halves of a batch: the second half's gradient is 2 g - g_1.
 void Stepper::check_noise(StepRecord& record, const StepContext& context) {
-  if (!parts_.damping || takes_full_batch() || batch_examples() < 2) return;
+  if (!parts_.damping || takes_full_batch() || !divisible_ || batch_examples() < 2) return;
   if (!parts_.damping->noise_check_due(record.step)) return;
   Tensor first = context.samples.part(0.5, {.gradient = true})->gradient();
   Tensor p = parts_.direction->step_for(context, first, *parts_.damping);
@@ -377,7 +398,8 @@ void Stepper::finish(StepRecord& record, double seconds, double equivalents) {
   }
   // A refused step on the full batch leaves its linearization to the next one, which tries another damping.
   if (!record.finite || (!takes_full_batch() && !record.accepted)) release();
-  for (auto& order : orders_) order.advance();
+  if (!given_)
+    for (auto& order : orders_) order.advance();
   c.seconds += seconds;
   c.gradient_equivalents += equivalents;
   record.seconds = c.seconds;
@@ -414,6 +436,7 @@ void Stepper::save(Archive& archive) const {
   for (size_t i = 0; i < state.buffers.size(); ++i)
     archive.put(fmt::format("buffer.{}", i), state.buffers[i]);
   archive.put("random", random_.state().clone());
+  archive.put("given_epochs", given_epochs_);
   if (average_.defined()) archive.put("average", average_.clone());
   if (parts_.damping) {
     auto damping = archive.scope("damping");
@@ -458,6 +481,7 @@ void Stepper::load(const Archive& archive) {
     state.buffers[i] = archive.tensor(fmt::format("buffer.{}", i), state.buffers[i]);
   forward_.restore(state);
   random_.set_state(archive.tensor("random"));
+  if (archive.contains("given_epochs")) given_epochs_ = archive.number("given_epochs");
   if (average_.defined()) average_ = archive.tensor("average", layout.theta()).clone();
   if (parts_.damping) parts_.damping->load(archive.scope("damping"));
   for (size_t t = 0; t < orders_.size(); ++t)

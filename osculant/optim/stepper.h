@@ -52,6 +52,10 @@ class Stepper {
   // Takes the next batch and makes one step, or says in the record why not.
   StepRecord step();
 
+  // One step on a batch of the caller's: the objective over other data, from objective().on(batch). The data
+  // order takes no part. `divisible`: the batch may be split by methods that look at a part of it.
+  StepRecord step(const Objective& batch, bool divisible = true);
+
   // One step along a unit vector v with v'Hv = curvature < 0, downhill, by curvature_search. Counted and
   // recorded as any other; the method does not take part.
   StepRecord follow(const Tensor& v, double curvature);
@@ -77,7 +81,7 @@ class Stepper {
 
   const Objective& objective() const { return objective_; }
   const std::string& method_name() const { return method_name_; }
-  bool takes_full_batch() const { return orders_.empty(); }
+  bool takes_full_batch() const { return orders_.empty() && !given_; }
   int64_t batch_size() const;  // examples of a full-sized step
 
   int64_t steps() const { return counters_.steps; }
@@ -127,6 +131,9 @@ class Stepper {
   std::vector<DataOrder> orders_;  // one a term; empty on the full batch
   Counters counters_;
   std::shared_ptr<Pending> pending_;
+  std::optional<Objective> given_;  // the caller's batch, while a step is made on it
+  bool divisible_ = true;
+  double given_epochs_ = 0;  // in batches of the caller's
   std::optional<ParameterSnapshot> last_good_;
   Tensor rates_;                       // [n], where groups have learning rates of their own
   Tensor average_;                     // [n]
