@@ -40,6 +40,12 @@ void add_analyze(CLI::App& tool, int& status) {
                       "numerical, stable and effective rank, and whether it is one");
   options->add_switch("--gradient-flow", "analyze.gradient_flow",
                       "how signals get through the layers, and gradients back");
+  options->add_switch("--alignment", "analyze.alignment",
+                      "where the gradient lies among the eigenvectors, and the curvature along it");
+  options->add_key("--slices", "analyze.slices", "K",
+                   "the objective along K eigenvectors of each end, and over a random plane");
+  options->add_switch("--sampling-error", "analyze.sampling_error",
+                      "how far eigenvalues and trace are from those of more data");
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
   options->add_switch("--full", "analyze.full", "all of these measurements");

@@ -84,17 +84,22 @@ void SamplingErrorOptions::check() const {
   require_positive("tolerance", tolerance);
 }
 
+bool has_parts(const Objective& objective) {
+  return objective.terms().size() == 1 && objective.examples() >= kFewestExamples &&
+         objective.terms()[0].model.required_batch_size() == 0;
+}
+
 void require_parts(const Objective& objective) {
+  if (has_parts(objective)) return;
   if (objective.terms().size() != 1)
     fail_usage("sampling error: needs one data term, whose examples can be split into parts");
   if (objective.examples() < kFewestExamples)
     fail_usage(fmt::format("sampling error: {} examples cannot be split into eight parts: must be >= {}",
                            objective.examples(), kFewestExamples));
-  if (int64_t size = objective.terms()[0].model.required_batch_size(); size > 0)
-    fail_usage(
-        fmt::format("sampling error: the model takes batches of {} alone, and parts of the examples "
-                    "come in other sizes; export it for any batch size",
-                    size));
+  fail_usage(
+      fmt::format("sampling error: the model takes batches of {} alone, and parts of the examples come in "
+                  "other sizes; export it for any batch size",
+                  objective.terms()[0].model.required_batch_size()));
 }
 
 namespace {
@@ -113,6 +118,7 @@ Numbers measure(const LinearOperator& A, const EigenResult* pairs, const Samplin
     eigen.target = EigenTarget::both;
     eigen.tolerance = options.tolerance;
     eigen.dense_limit = options.dense_limit;
+    eigen.basis_bytes = options.basis_bytes;
     eigen.seed = options.seed;
     own = eigenpairs(A, eigen);
     pairs = &*own;

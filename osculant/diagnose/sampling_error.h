@@ -51,9 +51,10 @@ SamplingError extrapolate(double value, double error, int64_t examples, std::vec
                           double confidence = 0.95);
 
 struct SamplingErrorOptions {
-  int64_t trace_products = 30;  // the same probes for all parts
-  double tolerance = 1e-3;      // of eigenvalues
-  int64_t dense_limit = 500;    // n up to which matrices are formed, and traces exact
+  int64_t trace_products = 30;             // the same probes for all parts
+  double tolerance = 1e-3;                 // of eigenvalues
+  int64_t dense_limit = 500;               // n up to which matrices are formed, and traces exact
+  int64_t basis_bytes = int64_t{1} << 30;  // memory of the eigensolver's basis
   uint64_t seed = 0;
   std::function<bool(int64_t part, int64_t parts)> go_on = {};  // before each part; false stops
   void check() const;
@@ -74,5 +75,6 @@ SpectrumSamplingError sampling_error(const Objective& objective, const LinearOpe
                                      const MatrixOf& make, const EigenResult* pairs = nullptr,
                                      const SamplingErrorOptions& options = {});
 void require_parts(const Objective& objective);  // throws what it would throw
+bool has_parts(const Objective& objective);      // whether it would throw nothing
 
 }  // namespace osculant

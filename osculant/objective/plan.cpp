@@ -18,6 +18,7 @@ struct Measured {
   double sweep_seconds = 0;
   double hessian_seconds = 0;
   double gauss_newton_seconds = 0;
+  double value_seconds = 0;
   int64_t graph_bytes = 0;
   int64_t working_bytes = 0;
 };
@@ -38,7 +39,8 @@ double seconds_of(Function f) {
   return watch.seconds();
 }
 
-Measured measure(const Objective& objective, const Needs& needs) {
+Measured measure(const Objective& objective, const PlannedWork& work) {
+  const Needs& needs = work.needs;
   Objective batch = objective.has_outputs() ? first_batches(objective) : objective;
   Measured m;
   MemoryMeter meter;
@@ -48,10 +50,11 @@ Measured measure(const Objective& objective, const Needs& needs) {
   Tensor v = at::ones({objective.parameters()}, objective.layout().options());
   if (needs.hessian) m.hessian_seconds = seconds_of([&] { linearization.hessian_product(v); });
   if (needs.gauss_newton) m.gauss_newton_seconds = seconds_of([&] { linearization.gauss_newton_product(v); });
+  if (work.evaluations > 0) m.value_seconds = seconds_of([&] { batch.value(); });
   m.working_bytes = meter.peak() - m.graph_bytes;
   auto terms = static_cast<int64_t>(std::max<size_t>(objective.terms().size(), 1));
   return {m.sweep_seconds / terms, m.hessian_seconds / terms, m.gauss_newton_seconds / terms,
-          m.graph_bytes / terms, m.working_bytes};
+          m.value_seconds / terms, m.graph_bytes / terms,     m.working_bytes};
 }
 
 }  // namespace
@@ -59,7 +62,7 @@ Measured measure(const Objective& objective, const Needs& needs) {
 Plan plan(const Objective& objective, const PlannedWork& work) {
   int64_t saved_budget = objective.memory_budget();
   double charged = objective.ledger().gradient_equivalents();
-  Measured m = measure(objective, work.needs);
+  Measured m = measure(objective, work);
 
   Plan plan;
   plan.budget = saved_budget;
@@ -77,14 +80,16 @@ Plan plan(const Objective& objective, const PlannedWork& work) {
 
   auto kept = static_cast<double>(plan.kept), batches = static_cast<double>(plan.batches);
   double share = kept / batches, rebuilt = batches - kept;
+  auto values = static_cast<double>(work.evaluations);
   auto H = static_cast<double>(work.hessian_products), G = static_cast<double>(work.gauss_newton_products);
   plan.gradient_equivalents =
       objective.ledger().gradient_equivalents() - charged + (work.needs.hessian ? Price::gradient_graph : 0) +
       (work.needs.gauss_newton ? Price::output_graph : 0) +
       H * (share * Price::hessian_product + (1 - share) * Price::hessian_product_recomputed) +
-      G * (share * Price::gauss_newton_product + (1 - share) * Price::gauss_newton_product_recomputed);
+      G * (share * Price::gauss_newton_product + (1 - share) * Price::gauss_newton_product_recomputed) +
+      values * Price::forward;
   plan.seconds = m.sweep_seconds * (batches + rebuilt * (H + G)) + batches * H * m.hessian_seconds +
-                 batches * G * m.gauss_newton_seconds;
+                 batches * (G * m.gauss_newton_seconds + values * m.value_seconds);
   return plan;
 }
 

@@ -12,7 +12,8 @@ struct PlannedWork {
   Needs needs = {};  // .hessian and/or .gauss_newton
   int64_t hessian_products = 0;
   int64_t gauss_newton_products = 0;
-  int64_t vectors = 0;  // vectors of R^n held at once (Krylov bases, gradients)
+  int64_t evaluations = 0;  // of the objective
+  int64_t vectors = 0;      // vectors of R^n held at once (Krylov bases, gradients)
 };
 
 // What it will cost, before it is done: one batch is measured, the rest follows.

@@ -6,6 +6,7 @@
 
 #include "osculant/report/chart.h"
 #include "osculant/report/flow_page.h"
+#include "osculant/report/landscape_page.h"
 #include "osculant/report/spread_page.h"
 #include "osculant/study/matrices.h"
 
@@ -188,6 +189,8 @@ std::vector<std::string> analysis_summary(const Record& result) {
     add_concentration(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items()) add_rank_words(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items())
+    add_landscape_words(words, matrix_name(matrix), spectrum);
+  for (const auto& [matrix, spectrum] : spectra.items())
     add_uncertainty(words, matrix_name(matrix), spectrum);
   return words;
 }
@@ -198,6 +201,7 @@ std::vector<Section> analysis_sections(const Record& result) {
   for (const auto& [matrix, spectrum] : spectra.items()) {
     sections.push_back(spectrum_section(matrix, spectrum));
     add_spread_sections(sections, matrix, matrix_name(matrix), spectrum);
+    add_landscape_sections(sections, matrix, matrix_name(matrix), spectrum);
   }
   if (const Record& norms = part(part(result, "objective"), "gradient_norms"); !norms.empty())
     sections.push_back(gradient_section(norms));

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "osculant/base/text.h"
 
@@ -39,6 +40,21 @@ inline std::string shown(const Record& record, const char* field) {
 inline std::string shown_count(const Record& record, const char* field) {
   double value = number(record, field);
   return std::isnan(value) ? "unknown" : format_count(static_cast<int64_t>(value));
+}
+
+inline std::vector<double> numbers(const Record& record, const char* field) {
+  std::vector<double> values;
+  for (const auto& value : part(record, field))
+    values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
+  return values;
+}
+
+// {"value", "low", "high"} in words.
+inline std::string interval(const Record& value) {
+  double low = number(value, "low"), high = number(value, "high");
+  if (std::isnan(number(value, "value"))) return "unknown";
+  if (low == high) return shown(low) + ", exact";
+  return shown(value, "value") + " (" + shown(low) + " to " + shown(high) + ")";
 }
 
 }  // namespace osculant

@@ -10,20 +10,6 @@
 namespace osculant {
 namespace {
 
-std::vector<double> numbers(const Record& record, const char* field) {
-  std::vector<double> values;
-  for (const auto& value : part(record, field))
-    values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
-  return values;
-}
-
-std::string interval(const Record& value) {
-  double low = number(value, "low"), high = number(value, "high");
-  if (std::isnan(number(value, "value"))) return "unknown";
-  if (low == high) return shown(low) + ", exact";
-  return fmt::format("{} ({} to {})", shown(value, "value"), shown(low), shown(high));
-}
-
 // Of numbers of eigenvalues: whole.
 std::string count_interval(const Record& value) {
   double low = number(value, "low"), high = number(value, "high"), middle = number(value, "value");

@@ -11,6 +11,7 @@
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
 #include "osculant/diagnose/gradient_flow.h"
+#include "osculant/diagnose/sampling_error.h"
 #include "osculant/model/consistency.h"
 #include "osculant/objective/plan.h"
 #include "osculant/study/analysis_part.h"
@@ -22,11 +23,19 @@ namespace {
 
 constexpr int64_t default_batch_size = 1024;
 
+// All that can be measured and is not set otherwise.
+void fill_full(const Problem& problem, AnalyzeConfig& a) {
+  for (auto* wanted : {&a.rank, &a.density, &a.gradient_flow}) *wanted = wanted->value_or(true);
+  bool pairs = a.eigenvalues.value_or(1) > 0;
+  a.alignment = a.alignment.value_or(pairs);
+  a.slices = a.slices.value_or(pairs ? 1 : 0);
+  a.sampling_error = a.sampling_error.value_or(has_parts(problem.objective(problem.train.size())));
+}
+
 void fill_defaults(const Problem& problem, RunConfig& config) {
   AnalyzeConfig& a = config.analyze;
   if (a.matrix.empty()) a.matrix = {"hessian"};
-  if (a.full.value_or(false))
-    for (auto* wanted : {&a.rank, &a.density, &a.gradient_flow}) *wanted = wanted->value_or(true);
+  if (a.full.value_or(false)) fill_full(problem, a);
   if (std::find(a.matrix.begin(), a.matrix.end(), "sampled_fisher") != a.matrix.end())
     a.fisher_draws = a.fisher_draws.value_or(1);
   int64_t required = problem.model.required_batch_size();
@@ -51,6 +60,7 @@ PlannedWork planned_work(const RunConfig& config, const MatrixKind& kind,
   work.needs = kind.needs;
   if (kind.needs.hessian) work.hessian_products = products_of(parts);
   if (kind.needs.gauss_newton) work.gauss_newton_products = products_of(parts);
+  for (const auto& part : parts) work.evaluations += part.evaluations;
   // The largest of the bases, the pairs found, and a product with its block on the way.
   for (const auto& part : parts) work.vectors = std::max(work.vectors, part.vectors);
   work.vectors += 2 * pairs_wanted(config) + 8;
@@ -194,9 +204,11 @@ class Analysis {
     take_up(kind.name, record);
     record.note = kind.note;
     leave_room_for_vectors(kind, parts);
+    MemoryMeter meter;
     auto A = kind.make(objective_, config_);
     MatrixInHand matrix{*A, kind, problem_, config_, objective_, record};
     matrix.folder = folder_.path();
+    matrix.held = [&meter] { return meter.current(); };
     int64_t before = record.products;
     for (const auto& part : parts) {
       bool finished =

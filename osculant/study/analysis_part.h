@@ -32,6 +32,7 @@ struct MatrixInHand {
   std::string folder = {};  // for what the parts keep for a later session; empty: keep nothing
   // Shows what is being done ("3 of 10 eigenvalues converged") beside products and time left; false: stop.
   std::function<bool(const std::string& doing)> go_on = {};
+  std::function<int64_t()> held = {};  // bytes that the matrix's graphs and pairs take
 
   const EigenResult* known_pairs() const { return pairs.size > 0 ? &pairs : nullptr; }
 };
@@ -46,6 +47,7 @@ struct AnalysisPart {
   // Where the part came to its end in an earlier session: brings back what later parts start from, the record
   // being there. False where that is lost, and the part is made again. None: nothing to bring back.
   std::function<bool(MatrixInHand&)> restore = {};
+  int64_t evaluations = 0;  // of the objective over all the data, a gradient counting three
 };
 
 // Makers of parts: nothing where the configuration does not ask for one. They write the defaults they choose
@@ -56,6 +58,9 @@ std::optional<AnalysisPart> eigenvalue_part(const Problem&, const MatrixKind&, R
 std::optional<AnalysisPart> trace_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> rank_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> density_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> alignment_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> slices_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> sampling_error_part(const Problem&, const MatrixKind&, RunConfig&);
 
 // Those asked for, in the order in which they are measured.
 std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKind& kind, RunConfig& config);

@@ -100,6 +100,10 @@ struct AnalyzeConfig {
   std::string start_from;  // results of another analysis, or a file of eigenpairs
   std::optional<bool> keep_eigenpairs;
   std::optional<int64_t> fisher_draws;
+  std::optional<bool> alignment, sampling_error;
+  std::optional<int64_t> slices, slice_planes, slice_points, plane_points;
+  std::optional<double> slice_radius;
+  std::string slice_normalization;  // none, layer, filter
 };
 
 struct RunSettings {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "osculant/study/json_fields.h"
+#include "osculant/study/landscape_fields.h"
 #include "osculant/study/spectrum_record.h"
 
 namespace osculant {
@@ -21,13 +21,6 @@ void visit(Fields& fields, TraceRecord& trace) {
   fields("high", trace.high);
   fields("probes", trace.probes);
   fields("exact", trace.exact);
-}
-
-template <class Fields>
-void visit(Fields& fields, IntervalRecord& x) {
-  fields("value", x.value);
-  fields("low", x.low);
-  fields("high", x.high);
 }
 
 template <class Fields>
@@ -78,6 +71,9 @@ void visit(Fields& fields, SpectrumRecord& spectrum) {
   fields("density", spectrum.density);
   fields("rank", spectrum.rank);
   fields("frobenius", spectrum.frobenius);
+  fields("alignment", spectrum.alignment);
+  fields("slices", spectrum.slices);
+  fields("sampling_error", spectrum.sampling_error);
   fields("products", spectrum.products);
   fields("finished", spectrum.finished);
 }

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "osculant/study/landscape_record.h"
+
 namespace osculant {
 
 // What an analysis found of one matrix, as result.json has it under spectrum.MATRIX (docs/result-format.md).
@@ -23,10 +25,6 @@ struct TraceRecord {
   double high = 0;
   int64_t probes = 0;
   bool exact = false;
-};
-
-struct IntervalRecord {
-  double value = 0, low = 0, high = 0;
 };
 
 // Smoothed by a Gaussian kernel of this width, but for the cumulative distribution; entries go with the grid.
@@ -66,6 +64,9 @@ struct SpectrumRecord {
   std::optional<DensityRecord> density;
   std::optional<RankRecord> rank;
   std::optional<IntervalRecord> frobenius;  // norm, with the rank
+  std::optional<AlignmentRecord> alignment;
+  std::optional<SlicesRecord> slices;
+  std::optional<SamplingErrorRecord> sampling_error;
   int64_t products = 0;
   std::vector<std::string> finished;  // parts of the analysis that came to their end
 };
@@ -74,8 +75,5 @@ std::string to_text(const std::string& matrix, const SpectrumRecord& spectrum);
 std::string to_text(const DensityRecord& density);
 std::string to_text(const RankRecord& rank);
 std::string to_text(const TraceRecord& trace);
-
-// "1.2 (1.1 to 1.3)", the value alone where the interval is a point, "unknown".
-std::string words_of(const IntervalRecord& x);
 
 }  // namespace osculant

@@ -123,6 +123,9 @@ std::string to_text(const std::string& matrix, const SpectrumRecord& spectrum) {
   out += eigenvalues_table(spectrum) + curvature_meaning(spectrum) + trace_text(spectrum);
   if (spectrum.rank) out += to_text(*spectrum.rank);
   if (spectrum.density) out += to_text(*spectrum.density);
+  if (spectrum.alignment) out += to_text(*spectrum.alignment);
+  if (spectrum.slices) out += to_text(*spectrum.slices);
+  if (spectrum.sampling_error) out += to_text(*spectrum.sampling_error);
   if (!spectrum.converged) out += fmt::format("  Not converged: {}\n", spectrum.stop);
   return out;
 }

@@ -75,6 +75,72 @@ class Analyze(CliTest):
         self.assertAlmostEqual(plans["empirical_fisher"], plans["gauss_newton"], places=9)
         self.assertGreater(plans["functional"], plans["hessian"] + 1.2 * products)
 
+    def test_alignment_of_a_linear_problem(self):
+        """The gradient (-4, 18, -1) and the eigenvectors of 2 diag(1, 9, 1): the second axis alone belongs to 18."""
+        result = self.tool_json("analyze", *self.linear_problem(), "--dtype", "float64", "--alignment")
+        alignment = result["spectrum"]["hessian"]["alignment"]
+        cosine, share = alignment["largest"]["cosines"][0], alignment["largest"]["shares"][0]
+        self.assertAlmostEqual(cosine["value"], 18 / 341**0.5, places=12)
+        self.assertAlmostEqual(share["value"], 324 / 341, places=12)
+        for x in (cosine, share):
+            self.assertLess(x["high"] - x["low"], 1e-6)
+        self.assertIsNone(alignment["largest"]["cosines"][1]["low"])  # 2 is double
+        self.assertAlmostEqual(alignment["largest"]["shares"][2]["low"], 1, places=9)
+        self.assertAlmostEqual(alignment["gradient"]["curvature"], (2 * 17 + 18 * 324) / 341, places=10)
+        self.assertTrue(2 <= alignment["random"]["curvature"] <= 18)
+        self.assertEqual(alignment["miss_probability"], 0)
+        out, _ = self.tool("analyze", *self.linear_problem(), "--alignment", "--out", "a")
+        for word in ("curvature along the gradient", "Cosine of the gradient", "interval unknown"):
+            self.assertIn(word, out)
+        self.assertIn("The gradient among the eigenvectors", (self.folder / "a/report.html").read_text())
+        self.refused(USAGE, "analyze", *self.linear_problem(), "--alignment", "--eigenvalues", "0", says="needs eigenvectors")
+
+    def test_slices_of_a_quadratic_are_the_model(self):
+        problem = [*self.linear_problem(), "--dtype", "float64", "--matrix", "hessian,empirical_fisher", "--out", "a"]
+        result = self.tool_json("analyze", *problem, "--slices", "1", "--set", "analyze.slice_points=5", "--set", "analyze.plane_points=3")
+        self.assertNotIn("slices", result["spectrum"]["empirical_fisher"])  # no model of the objective
+        slices = result["spectrum"]["hessian"]["slices"]
+        self.assertEqual([line["direction"] for line in slices["lines"]], ["largest 1", "smallest 1"])
+        top = slices["lines"][0]
+        self.assertAlmostEqual(top["curvature"], 18, places=10)
+        self.assertAlmostEqual(abs(top["slope"]), 18, places=10)
+        self.assertAlmostEqual(18 * top["radius"] + 9 * top["radius"] ** 2, 13.25, places=9)  # the objective's value
+        self.assertEqual(top["reach"], top["radius"])
+        for line in slices["lines"]:
+            self.assertEqual(len(line["steps"]), 5)
+            for value, model in zip(line["values"], line["model"]):
+                self.assertAlmostEqual(value, model, places=10)
+        (plane,) = slices["planes"]
+        for values, model in zip(plane["values"], plane["model"]):
+            for value, predicted in zip(values, model):
+                self.assertAlmostEqual(value, predicted, places=10)
+        plain = self.tool_json("analyze", *problem[:-2])["plan"]["gradient_equivalents"]
+        work = 1 + 2 * 5 / 3 + 9 / 3 + 4 * 1.5  # gradient, lines, plane, products; and an evaluation that is measured
+        self.assertAlmostEqual(result["plan"]["gradient_equivalents"] - plain, work + 1 / 3, places=9)
+        self.assertIn("Slices of the objective", (self.folder / "a/report.html").read_text())
+        self.refused(USAGE, "analyze", *problem[:-2], "--slices", "3", "--eigenvalues", "2", says="analyze.eigenvalues = 2: must be >= 3")
+        self.refused(USAGE, "analyze", *problem[:-2], "--slices", "1", "--set", "analyze.slice_points=4", says="odd")
+
+    def test_sampling_error_of_a_small_problem(self):
+        result = self.tool_json("analyze", *self.cloud_problem(), "--dtype", "float64", "--sampling-error", "--out", "a")
+        spectrum = result["spectrum"]["hessian"]
+        found = spectrum["sampling_error"]
+        self.assertEqual(found["examples"], 120)
+        self.assertAlmostEqual(found["largest"]["value"], spectrum["largest"][0]["value"], places=10)
+        trace = found["trace"]
+        self.assertAlmostEqual(trace["value"], spectrum["trace"]["value"], places=8)
+        for size in trace["sizes"]:  # linear in the examples
+            self.assertEqual(len(size["values"]), size["parts"])
+            self.assertAlmostEqual(size["mean"], trace["value"], places=8)
+        for size in found["largest"]["sizes"]:
+            self.assertGreaterEqual(size["mean"], found["largest"]["value"])
+        self.assertLess(found["largest"]["population"]["low"], found["largest"]["population"]["value"])
+        self.assertGreater(trace["deviation"], 0)
+        self.assertIn("due to the examples at hand", (self.folder / "a/report.html").read_text())
+        out, _ = self.tool("analyze", *self.cloud_problem(), "--sampling-error")
+        self.assertIn("estimated from 2, 4 and 8 parts", out)
+        self.refused(USAGE, "analyze", *self.linear_problem(), "--sampling-error", says="8 examples cannot be split")
+
     def test_fisher_needs_a_likelihood(self):
         linear = self.linear_problem()
         self.refused(USAGE, "analyze", *linear[:4], "--loss", "huber", "--matrix", "fisher",
@@ -127,7 +193,7 @@ class Analyze(CliTest):
     def test_full_measures_everything_and_says_what_is_left(self):
         result = self.tool_json(*self.middle_problem("whole"))
         spectrum = result["spectrum"]["hessian"]
-        for part in ("rank", "density", "trace"):
+        for part in ("rank", "density", "trace", "alignment", "slices", "sampling_error"):
             self.assertIn(part, spectrum)
             self.assertIn(part, spectrum["finished"])
         self.assertIn("gradient_flow", result["diagnosis"])

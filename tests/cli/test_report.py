@@ -84,6 +84,11 @@ class Report(CliTest):
         self.tool("analyze", *self.cloud_problem(), "--matrix", "hessian,gauss_newton", "--out", "a")
         self.assert_well((self.folder / "a/report.html"), ["eigenvalues-hessian", "eigenvalues-gauss_newton", "gradient-norms"])
 
+    def test_landscape(self):
+        self.tool("analyze", *self.cloud_problem(), "--alignment", "--slices", "1", "--sampling-error", "--out", "a")
+        charts = ["slice-hessian-0", "slice-hessian-1", "plane-hessian-2", "sampling-chart-hessian"]
+        self.assert_well((self.folder / "a/report.html"), ["eigenvalues-hessian", "gradient-norms", *charts])
+
     def test_training(self):
         self.tool("train", *self.cloud_problem(), "--method", "hessian_free", "--steps", "20", "--out", "t")
         self.assert_well((self.folder / "t/report.html"), ["loss-curve", "norms-curve", "damping-curve", "rho-curve"])
