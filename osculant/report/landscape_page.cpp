@@ -71,7 +71,7 @@ std::string line_figure(const std::string& matrix, const Record& line, size_t pl
   std::string direction = text(line, "direction");
   Chart chart{
       .id = fmt::format("slice-{}-{}", matrix, place),
-      .title = "Along the eigenvector of the eigenvalue " + direction,
+      .title = "Along an eigenvector: " + direction,
       .caption = fmt::format(
           "The objective, exact but for rounding, and dashed the quadratic model with slope {} and "
           "curvature {}. They agree to 10 % of the change up to a step of {}, as far as the grid sees.",
