@@ -33,7 +33,7 @@ void set_data(RunConfig& config, const std::string& text) {
     config.set("data.kind", text, "--data");
     return;
   }
-  config.set("data.kind", "safetensors", "--data");
+  config.set("data.kind", text.ends_with(".csv") ? "csv" : "safetensors", "--data");
   config.data.path = text;
 }
 
@@ -43,7 +43,8 @@ RunOptions::RunOptions(CLI::App& command) : command_(command) {
   command.add_option("RUN.toml", run_file_,
                      "run file; may be left out where --model, --data and --loss are given");
   command.add_option("--model", model_, "exported program m.pt2, or mlp:784-256-10")->type_name("MODEL");
-  command.add_option("--data", data_, "train.safetensors, or fashion_mnist")->type_name("DATA");
+  command.add_option("--data", data_, "train.safetensors, train.pt, train.csv, or fashion_mnist")
+      ->type_name("DATA");
   add_key("--test-data", "data.test", "FILE", "test data, or \"split\" for the data set's own");
   add_key("--loss", "loss.kind", "LOSS", "mse, cross_entropy, binary_cross_entropy, huber, poisson");
   add_key("--dtype", "run.dtype", "TYPE", "float32, float64");

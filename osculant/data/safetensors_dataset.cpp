@@ -9,6 +9,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/io/safetensors.h"
+#include "osculant/io/torch_file.h"
 
 namespace osculant {
 namespace {
@@ -37,10 +38,10 @@ void check_names(const char* group, const std::vector<NamedTensor>& tensors) {
     fail_data(fmt::format("has both \"{0}\" and \"{0}.{1}\"; name all or have one", group, tensors[1].name));
 }
 
-Batch read_batch(const Safetensors& file) {
+Batch read_batch(const std::vector<NamedTensor>& entries) {
   Batch batch;
   std::vector<std::string> names, unknown;
-  for (const auto& entry : file.tensors) {
+  for (const auto& entry : entries) {
     names.push_back(entry.name);
     if (entry.name == "weights")
       batch.weights = entry.tensor;
@@ -64,9 +65,9 @@ Batch read_batch(const Safetensors& file) {
 }  // namespace
 
 Dataset load_dataset(const std::string& path) {
-  auto file = load_safetensors(path);
+  auto entries = is_torch_file(path) ? load_torch_tensors(path) : load_safetensors(path).tensors;
   try {
-    return Dataset(read_batch(file));
+    return Dataset(read_batch(entries));
   } catch (const Error& e) {
     fail(e.kind(), fmt::format("{}: {}", path, e.what()));
   }

@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/jit/serialization/pickle.h>
 #include <torch/types.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "osculant/base/error.h"
 #include "osculant/base/testing.h"
@@ -76,6 +78,33 @@ TEST_F(SafetensorsDatasetTest, NamesTheFileWhenItsExamplesAreWrong) {
               HasSubstr("inputs has 4 examples, targets has 5"));
   x[3][1] = NAN;
   EXPECT_THAT(refusal({{"inputs", x}}), HasSubstr("inputs[3, 1] = nan"));
+}
+
+TEST_F(SafetensorsDatasetTest, ReadsADictThatTorchSaved) {
+  auto x = at::randn({6, 2}), w = at::rand({6});
+  auto y = at::arange(6);
+  auto save = [&](const c10::IValue& value) {
+    auto bytes = torch::jit::pickle_save(value);
+    std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  };
+  c10::Dict<std::string, Tensor> dict;
+  dict.insert("inputs", x);
+  dict.insert("targets", y);
+  dict.insert("weights", w);
+  save(dict);
+  auto batch = load_dataset(path_).examples();
+  EXPECT_TRUE(batch.inputs[0].tensor.equal(x));
+  EXPECT_TRUE(batch.targets[0].tensor.equal(y));
+  EXPECT_TRUE(batch.weights.equal(w));
+  save(x);
+  EXPECT_THAT(message_of([&] { load_dataset(path_); }),
+              AllOf(HasSubstr(path_), HasSubstr("dict of tensors")));
+  c10::Dict<std::string, int64_t> counts;
+  counts.insert("inputs", 3);
+  save(counts);
+  EXPECT_THAT(message_of([&] { load_dataset(path_); }), HasSubstr("expected a tensor"));
+  std::ofstream(path_, std::ios::binary) << "PK but not much else";
+  EXPECT_THAT(message_of([&] { load_dataset(path_); }), AllOf(HasSubstr(path_), HasSubstr("torch.save")));
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 #include "osculant/study/load_data.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "osculant/base/error.h"
+#include "osculant/data/csv.h"
 #include "osculant/data/fashion_mnist.h"
 #include "osculant/data/idx.h"
 #include "osculant/data/safetensors_dataset.h"
@@ -53,6 +55,37 @@ std::optional<Dataset> synthetic_data(const DataConfig& data, uint64_t seed) {
   return std::nullopt;
 }
 
+CsvOptions csv_options(const RunConfig& config) {
+  const DataConfig& data = config.data;
+  return {data.target, data.ignore, data.classes.value_or(config.loss.kind == "cross_entropy"), {}};
+}
+
+void refuse_csv_keys(const RunConfig& config) {
+  const DataConfig& data = config.data;
+  auto refuse = [&](bool given, const char* key) {
+    if (given)
+      fail_usage(fmt::format("{}: belongs to data.kind csv, and it is {}", config.origin(key), data.kind));
+  };
+  refuse(!data.target.empty(), "data.target");
+  refuse(!data.ignore.empty(), "data.ignore");
+  refuse(data.classes.has_value(), "data.classes");
+}
+
+// Tables, whose test data have the classes of the training data.
+std::pair<Dataset, std::optional<Dataset>> csv_data(const RunConfig& config) {
+  const DataConfig& data = config.data;
+  require_given(data.path, "data.path", data.kind);
+  CsvOptions options = csv_options(config);
+  CsvTable train = load_csv(data.path, options);
+  if (data.test.empty() || data.test == "split") return {train.data, std::nullopt};
+  options.class_names = train.classes;
+  CsvTable test = load_csv(data.test, options);
+  if (test.inputs != train.inputs)
+    fail_data(fmt::format("{}: its columns of inputs are {}, and in {} they are {}", data.test,
+                          fmt::join(test.inputs, ", "), data.path, fmt::join(train.inputs, ", ")));
+  return {train.data, test.data};
+}
+
 Dataset training_data(const DataConfig& data, uint64_t seed) {
   if (auto made = synthetic_data(data, seed)) return *made;
   if (data.kind == "fashion_mnist") return fashion_mnist(Split::train, data.path);
@@ -94,8 +127,11 @@ std::optional<Normalization> normalization_of(const Dataset& train, const DataCo
 
 std::pair<Dataset, std::optional<Dataset>> load_data(const RunConfig& config, uint64_t seed) {
   const DataConfig& data = config.data;
-  Dataset train = training_data(data, seed);
-  std::optional<Dataset> test = test_data(data);
+  auto [train, test] = [&]() -> std::pair<Dataset, std::optional<Dataset>> {
+    if (data.kind == "csv") return csv_data(config);
+    refuse_csv_keys(config);
+    return {training_data(data, seed), test_data(data)};
+  }();
   if (data.shuffle.value_or(false)) train = train.shuffled(seed);
   if (data.test == "split" && !test) {
     auto [first, last] = train.split(1 - data.test_share.value_or(0.2));

@@ -29,8 +29,13 @@ std::string section_of(const std::string& key) {
 }
 
 [[noreturn]] void unknown_key(const std::string& where, const std::string& name) {
-  std::vector<std::string> names;
-  for (const auto& key : keys()) names.push_back(key.name);
+  std::vector<std::string> names, within;
+  for (const auto& key : keys()) {
+    names.push_back(key.name);
+    if (section_of(key.name) == name) within.push_back(key.name);
+  }
+  if (!within.empty())
+    fail_usage(fmt::format("{}: {} is a section; its keys are {}", where, name, fmt::join(within, ", ")));
   for (const auto& section : sections()) names.push_back(section);
   std::string nearest;  // a key in the wrong section, else one misspelt
   for (const auto& candidate : names)

@@ -28,11 +28,13 @@ struct ModelConfig {
 };
 
 struct DataConfig {
-  std::string kind;  // safetensors, fashion_mnist, idx, teacher, mixture, sine, sinc, parity
+  std::string kind;  // safetensors, csv, fashion_mnist, idx, teacher, mixture, sine, sinc, parity
   std::string path;
-  std::string labels;       // idx: the file of labels
-  std::string test;         // "split", or a file
-  std::string test_labels;  // idx: the test file's labels
+  std::string labels;                       // idx: the file of labels
+  std::vector<std::string> target, ignore;  // csv: columns
+  std::optional<bool> classes;              // csv
+  std::string test;                         // "split", or a file
+  std::string test_labels;                  // idx: the test file's labels
   std::optional<double> scale;
   std::optional<bool> normalize;
   std::optional<int64_t> average_pool;

@@ -108,6 +108,12 @@ TEST(RunConfig, WrongTypesNameLineValueAndWhatWasExpected) {
   EXPECT_THAT(refusal([] { parsed("[train]\nsteps = = 2\n"); }), HasSubstr("run.toml:2: "));
 }
 
+TEST(RunConfig, ASectionGivenAValueNamesItsKeys) {
+  RunConfig config;
+  EXPECT_THAT(refusal([&] { config.set_assignment("metrics=accuracy"); }),
+              ::testing::HasSubstr("metrics is a section; its keys are metrics.names"));
+}
+
 TEST(RunConfig, LaterSettingsWinAndNameTheirOrigin) {
   RunConfig config = parsed(whole);
   EXPECT_EQ(config.origin("train.method"), "run.toml:14: train.method");

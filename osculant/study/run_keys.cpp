@@ -84,9 +84,17 @@ std::vector<Key> data_keys() {
   const auto data = &RunConfig::data;
   return {
       text("data.kind", at(data, &D::kind), "", "\"fashion_mnist\"", "where examples come from",
-           {"safetensors", "fashion_mnist", "idx", "teacher", "mixture", "sine", "sinc", "parity"}),
+           {"safetensors", "csv", "fashion_mnist", "idx", "teacher", "mixture", "sine", "sinc", "parity"}),
       text("data.path", at(data, &D::path), "a file name", "\"train.safetensors\"",
-           "safetensors: inputs and targets; idx: images; fashion_mnist: its folder"),
+           "safetensors (or torch.save's .pt): inputs and targets; csv: a table; idx: images; fashion_mnist: "
+           "its "
+           "folder"),
+      texts("data.target", at(data, &D::target), "a list of column names", "[\"price\"]",
+            "csv: what is to be predicted; default the last column"),
+      texts("data.ignore", at(data, &D::ignore), "a list of column names", "[\"id\"]",
+            "csv: columns left out"),
+      flag("data.classes", at(data, &D::classes),
+           "csv: the target is a class, its entries names; default where the loss is cross_entropy"),
       text("data.labels", at(data, &D::labels), "a file name", "\"labels.gz\"", "idx: the file of labels"),
       text("data.test", at(data, &D::test), "\"split\" or a file name", "\"split\"",
            "test data: \"split\" is the data set's own; a file; none if left out"),

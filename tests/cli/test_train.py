@@ -128,6 +128,20 @@ class StopAndGoOn(CliTest):
         self.assertIn("--resume", err)
         return result["training"]["steps"]
 
+    def test_a_table_of_numbers_and_classes(self):
+        rows = "".join(f"{i},{x},{-x + 0.1 * (i % 3)},{'up' if x > 0 else 'down'}\n" for i, x in ((i, (i * 37 % 41 - 20) / 10) for i in range(80)))
+        (self.folder / "table.csv").write_text("id,a,b,kind\n" + rows)
+        (self.folder / "test.csv").write_text("id,a,b,kind\n1,3,-3,up\n")
+        problem = ["--model", "mlp:2-8-2", "--data", "table.csv", "--test-data", "test.csv", "--loss", "cross_entropy", "--set", "data.ignore=id", "--set", "metrics.names=accuracy"]
+        result = self.tool_json("train", *problem, "--method", "adam", "--lr", "0.05", "--steps", "60", "--out", "csv")
+        self.assertGreater(result["training"]["final"]["test"]["accuracy"], 0.99)
+        self.assertEqual(result["data"], {"examples": 80, "test_examples": 1})
+        regression = ["--model", "mlp:2-8-1", "--data", "table.csv", "--loss", "mse", "--set", "data.ignore=id,kind", "--set", "data.target=b", "--set", "model.widths=1,8,1"]
+        self.assertEqual(self.tool_json("analyze", *regression, "--eigenvalues", "1")["data"]["examples"], 80)
+        (self.folder / "test.csv").write_text("id,a,b,kind\n1,3,-3,up\n2,,4,down\n")
+        self.refused(DATA, "train", *problem, "--steps", "1", says=["test.csv:3", '"a" is missing'])
+        self.refused(USAGE, "train", *self.linear_problem(), "--set", "data.target=b", "--steps", "1", says=["data.target", "csv"])
+
     def test_interrupted_runs_go_on(self):
         for which in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=which):
