@@ -140,6 +140,31 @@ TEST(SpectrumFields, ComeBackAsTheyWere) {
   EXPECT_EQ(back.rank->numerical.threshold, 1e-5);
 }
 
+TEST(SpectrumFields, OfTheLandscapeComeBackAsTheyWere) {
+  double nan = std::numeric_limits<double>::quiet_NaN();
+  SpectrumRecord record;
+  auto& alignment = record.alignment.emplace();
+  alignment.largest = {{{0.5, nan, nan}}, {{0.25, 0.2, 0.3}}};
+  alignment.gradient = {3, nan};
+  auto& slices = record.slices.emplace();
+  slices.lines.push_back({"largest 1", 1, 2, 3, 0.5, {-3, 0, 3}, {1, nan, 2}, {1, 0, 2}});
+  slices.planes.push_back({"filter", 7, 1, {-1, 1}, {{1, 2}, {3, nan}}, {{1, 2}, {3, 4}}});
+  auto& sampling = record.sampling_error.emplace();
+  sampling.examples = 80;
+  sampling.trace.sizes = {{2, 1.5, 0.1, {1.4, 1.6}}};
+  sampling.trace.population = {1, 0.5, 1.5};
+  Json json = Json::parse(json_from(record).dump());
+  EXPECT_TRUE(json["slices"]["planes"][0]["values"][1][1].is_null());
+  auto back = record_from<SpectrumRecord>(json);
+  EXPECT_EQ(json_from(back).dump(), json.dump());
+  EXPECT_TRUE(std::isnan(back.alignment->gradient.rounding));
+  EXPECT_EQ(back.slices->planes[0].model[1][1], 4);
+  EXPECT_EQ(back.sampling_error->trace.sizes[0].values, (std::vector<double>{1.4, 1.6}));
+  EXPECT_THAT(to_text(*back.alignment), HasSubstr("rounding unknown"));
+  EXPECT_THAT(to_text(*back.slices), HasSubstr("normalised by filter, seed 7"));
+  EXPECT_THAT(to_text(*back.sampling_error), HasSubstr("1 (0.5 to 1.5)"));
+}
+
 Problem problem_with(torch::nn::Sequential network) {
   torch::manual_seed(2);
   Dataset data(at::randn({32, 4}), at::randn({32, 2}));
