@@ -17,13 +17,15 @@ std::optional<AnalysisPart> trace_part(const Problem& problem, const MatrixKind&
   TraceOptions options;
   options.products = *probes;
   options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.sketch_bytes = std::min(options.sketch_bytes, problem.memory_budget / 4);
   auto measure = [options](MatrixInHand& matrix) {
     TraceOptions watched = options;
     watched.progress = [&](int64_t) { return matrix.go_on("the trace"); };
     TraceResult found = trace(matrix.A, watched);
     matrix.record.trace = TraceRecord{found.value, found.low, found.high, found.probes, found.exact};
   };
-  return AnalysisPart{"trace", std::min(*probes, n), 8, measure};
+  return AnalysisPart{"trace", std::min(*probes, n),
+                      options.vectors(VectorSpace(n, problem.model.layout().options())), measure};
 }
 
 }  // namespace osculant
