@@ -62,22 +62,61 @@ Enclosure range_over_box(const std::vector<FunctionSample>& traces,
   return range;
 }
 
-// Variance over probes of g's linearisation at the means.
-double linear_variance(const std::vector<FunctionSample>& traces, const std::vector<double>& means,
-                       const std::function<double(const std::vector<double>&)>& g) {
-  size_t probes = traces[0].values.size();
-  std::vector<double> change(probes, 0);
+// Sums over eigenvalues of h and h^2, h >= 0, as q probes see them.
+struct PartialSum {
+  double sum = 0, squares = 0;
+  void add(double weight, double h) {
+    sum += weight * h;
+    squares += weight * h * h;
+  }
+  Enclosure interval(double q, double confidence) const;
+};
+
+// k with P(X <= x) = p for X chi-square with k q degrees of freedom, which falls with k.
+double count_with(double p, double x, double q) {
+  double low = 0, high = x / q;
+  while (chi_square_probability(x, high * q) > p) high *= 2;
+  while (high - low > 1e-9 * high) {
+    double middle = (low + high) / 2;
+    (chi_square_probability(x, middle * q) > p ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+Enclosure PartialSum::interval(double q, double confidence) const {
+  if (!(sum > 0)) return {0, 0};
+  double size = squares / sum, count = sum / size, x = count * q, p = (1 + confidence) / 2;
+  if (x > 1e4) {
+    double half = student_quantile(p, 1e6) * std::sqrt(2 * count / q);
+    return {size * (count - half), size * (count + half)};
+  }
+  return {size * count_with(p, x, q), size * count_with(1 - p, x, q)};
+}
+
+// How far the linearisation of g at the means may lie below and above its estimate.
+Enclosure probe_error(const std::vector<FunctionSample>& traces, const std::vector<double>& means,
+                      const std::function<double(const std::vector<double>&)>& g, double confidence) {
+  const auto& weights = traces[0].node_weights;
+  std::vector<double> h(weights.size(), 0);
   for (size_t j = 0; j < traces.size(); ++j) {
     double step = 1e-5 * std::max(std::abs(means[j]), 1e-300);
     auto up = means, down = means;
     up[j] += step;
     down[j] -= step;
     double slope = (g(up) - g(down)) / (2 * step);
-    for (size_t i = 0; i < probes; ++i) change[i] += slope * (traces[j].values[i] - means[j]);
+    for (size_t i = 0; i < h.size(); ++i) h[i] += slope * traces[j].at_nodes[i];
   }
-  RunningMoments moments;
-  for (double x : change) moments.add(x);
-  return moments.variance();
+  double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  double mean = std::inner_product(weights.begin(), weights.end(), h.begin(), 0.0) / total;
+  PartialSum plus, minus;
+  for (size_t i = 0; i < h.size(); ++i) {
+    plus.add(weights[i], std::max(h[i] - mean, 0.0));
+    minus.add(weights[i], std::max(mean - h[i], 0.0));
+  }
+  double q = static_cast<double>(traces[0].values.size());
+  Enclosure up = plus.interval(q, confidence), down = minus.interval(q, confidence);
+  return {std::hypot(plus.sum - up.low, down.high - minus.sum),
+          std::hypot(up.high - plus.sum, minus.sum - down.low)};
 }
 
 Tensor function_of(const Tensor& T, const std::function<double(double)>& f) {
@@ -108,8 +147,13 @@ FunctionSample sample_function(const SpectralSample& sample, const SpectralFunct
   }
   double polynomial = quadrature_error(sample.steps, f, sample.low, sample.high);
   auto points = pieces(sample, function);
-  for (const auto& probe : sample.probes) {
-    double value = probe.integral(f), share = rest / static_cast<double>(sample.probes.size());
+  double probes = static_cast<double>(sample.probes.size()), share = rest / probes;
+  for (size_t i = 0; i < sample.probes.size(); ++i) {
+    const ProbeMeasure& probe = sample.probes[i];
+    for (double node : probe.gauss().nodes) result.at_nodes.push_back(f(node));
+    for (double weight : probe.gauss().weights)
+      result.node_weights.push_back(sample.weights[i] * weight / probes);
+    double value = probe.integral(f);
     result.values.push_back(known + rest * value);
     if (probe.exact()) continue;
     Enclosure bounds = probe.bounds_of_integral(f, points);
@@ -126,12 +170,9 @@ Measured function_of_traces(const std::vector<FunctionSample>& traces,
     if (trace.values.empty()) return {std::nan(""), -kInfinity, kInfinity};
     means.push_back(trace.mean());
   }
-  double probes = static_cast<double>(traces[0].values.size()), half = 0;
-  if (probes > 1)
-    half = student_quantile((1 + confidence) / 2, probes - 1) *
-           std::sqrt(linear_variance(traces, means, g) / probes);
-  Enclosure range = range_over_box(traces, g);
-  return {g(means), range.low - half, range.high + half};
+  Enclosure error, range = range_over_box(traces, g);
+  if (traces[0].values.size() > 1) error = probe_error(traces, means, g, confidence);
+  return {g(means), range.low - error.low, range.high + error.high};
 }
 
 Measured trace_of_function(const SpectralSample& sample, const SpectralFunction& function,

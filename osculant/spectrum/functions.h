@@ -26,6 +26,9 @@ struct SpectralFunction {
 struct FunctionSample {
   std::vector<double> values;  // one estimate from each probe, the known pairs included; one alone: no probes
   double below = 0, above = 0;  // the mean of exact integrals lies so far below and above the mean of these
+  // f at the nodes of all probes' Gauss rules, and what each weighs in a sum over the eigenvalues that are
+  // not deflated: of the i-th of q probes norm(P z_i)^2 / q times the rule's weight.
+  std::vector<double> at_nodes, node_weights;
   double mean() const;
 };
 
@@ -34,9 +37,16 @@ struct FunctionSample {
 // largest change of f over D / n, for a modulus of continuity that is concave.
 FunctionSample sample_function(const SpectralSample& sample, const SpectralFunction& function);
 
-// g of one or more such traces, at their means: a t interval of its linearisation over probes, around the
+// g of one or more such traces, at their means: an interval of its linearisation over probes, around the
 // range of g over what the quadrature leaves open. All from one sample. Unknown (NaN, -inf, inf) where it is
 // not usable().
+//
+// The linearisation is a sum of h(l) over eigenvalues, seen as sum h(l) x with x chi-square, of q degrees of
+// freedom, over q. A t interval fails where few eigenvalues make it up. So the sum is split at the mean of h
+// into a positive and a negative part, and each is S = k s, k values of one size s = sum h^2 / sum h, for
+// which S q / s is chi-square with k q degrees of freedom, exact for h of one size and the same mean and
+// variance otherwise; k has an interval as a count has one (counts.h), and the two are joined as intervals of
+// a difference are (Zou & Donner 2008, equation 2).
 Measured function_of_traces(const std::vector<FunctionSample>& traces,
                             const std::function<double(const std::vector<double>&)>& g,
                             double confidence = 0.95);

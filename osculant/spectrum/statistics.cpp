@@ -65,6 +65,10 @@ double chi_square_quantile(double p, double dof) {
   return (low + high) / 2;
 }
 
+double chi_square_probability(double x, double dof) {
+  return x <= 0 ? 0 : incomplete_gamma(dof / 2, x / 2);
+}
+
 double beta_probability(double x, double a, double b) {
   return incomplete_beta(a, b, x);
 }

@@ -10,6 +10,9 @@ double student_quantile(double p, double dof);
 // The same for chi-square with `dof` > 0 degrees of freedom.
 double chi_square_quantile(double p, double dof);
 
+// P(X <= x) for chi-square with `dof` > 0 degrees of freedom.
+double chi_square_probability(double x, double dof);
+
 // P(X <= x) for X distributed as Beta(a, b), a, b > 0.
 double beta_probability(double x, double a, double b);
 
