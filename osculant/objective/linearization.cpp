@@ -218,7 +218,7 @@ Tensor Linearization::product(const Tensor& V, const char* what, bool with_regul
   if (V.dim() < 1 || V.dim() > 2 || V.size(0) != layout.size())
     fail_usage(fmt::format("{}: V has shape {}: must be [{}] or [{}, k]", what, c10::str(V.sizes()),
                            layout.size(), layout.size()));
-  Tensor columns = V.dim() == 1 ? V.unsqueeze(0) : V.t();
+  Tensor columns = V.dim() == 1 ? V.unsqueeze(0) : V.t().contiguous();
   Tensor result = at::zeros({columns.size(0), layout.size()}, layout.options());
   Needs needs{.hessian = with_regularizers, .gauss_newton = !with_regularizers};
   double kept = with_regularizers ? Price::hessian_product : Price::gauss_newton_product;
