@@ -51,7 +51,7 @@ std::vector<Row> measure_interleaved(const std::function<void()>& reference, con
     for (size_t i = 0; i < works.size(); ++i) {
       double time = seconds_of(works[i].run);
       double after = seconds_of(reference);
-      ratios[i].push_back(2 * time / (before + after));
+      ratios[i].push_back(2 * time / (before + after) / works[i].pieces);
       before = after;
     }
   std::vector<Row> rows;

@@ -14,6 +14,7 @@ struct Work {
   std::string problem, name;
   std::function<void()> run = {};
   std::optional<double> bar = {};  // what the median should not exceed
+  double pieces = 1;               // that a run makes: times are of one
 };
 
 struct Row {

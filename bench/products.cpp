@@ -19,6 +19,8 @@ namespace bench = osculant::bench;
 
 namespace {
 
+constexpr int64_t kBlock = 16;
+
 struct Problem {
   std::string name;
   std::function<nn::Sequential()> network;
@@ -54,15 +56,20 @@ std::vector<bench::Row> measure(const Problem& problem, int64_t rounds) {
   osculant::GaussNewton G_kept(kept), G_rebuilt(rebuilt);
   std::cout << problem.name << ": " << H_kept.linearization().graphs().str() << '\n';
 
-  Tensor v = at::randn({kept.parameters()});
+  Tensor v = at::randn({kept.parameters()}), block = at::randn({kBlock, kept.parameters()}).t();
   auto times = [&](const osculant::LinearOperator& A) { return [&A, v] { A.apply(v); }; };
+  auto block_times = [&](const osculant::LinearOperator& A) { return [&A, block] { A.apply(block); }; };
   auto net = problem.network();
   return bench::measure_interleaved(
       [&] { plain_gradient(net, problem); },
       {{problem.name, "Hessian product", times(H_kept), problem.hessian_bar},
        {problem.name, "Hessian product, no memory for graphs", times(H_rebuilt), 2.6},
        {problem.name, "Gauss-Newton product", times(G_kept), problem.gauss_newton_bar},
-       {problem.name, "Gauss-Newton product, no memory for graphs", times(G_rebuilt), std::nullopt}},
+       {problem.name, "Gauss-Newton product, no memory for graphs", times(G_rebuilt), std::nullopt},
+       {problem.name, "Hessian product, block of 16, a vector", block_times(H_kept), problem.hessian_bar,
+        kBlock},
+       {problem.name, "Gauss-Newton product, block of 16, a vector", block_times(G_kept),
+        problem.gauss_newton_bar, kBlock}},
       rounds);
 }
 

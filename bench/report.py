@@ -16,10 +16,14 @@ def verdict(row: dict) -> str:
     return "met" if row["median"] <= row["bar"] else "missed"
 
 
+def number(x: float) -> str:
+    return f"{x:.2f}" if x == 0 or abs(x) >= 0.1 else f"{x:.1e}"
+
+
 def cell(row: dict) -> str:
     if row.get("median") is None:
         return row.get("note", "failed")
-    return f"{row['median']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+    return f"{number(row['median'])} ({number(row['low'])} to {number(row['high'])})"
 
 
 def table(rows: list[dict], unit: str) -> str:
@@ -29,7 +33,7 @@ def table(rows: list[dict], unit: str) -> str:
     for key in keys:
         here = {row["by"]: row for row in rows if (row["problem"], row["work"]) == key}
         ours = here.get("osculant", {})
-        bar = f"{ours['bar']:.2f}" if ours.get("bar") is not None else ""
+        bar = number(ours['bar']) if ours.get("bar") is not None else ""
         lines.append([*key, cell(ours) if ours else "", bar, verdict(ours),
                       *(cell(here[by]) if by in here else "" for by in peers)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
