@@ -150,7 +150,7 @@ const std::vector<std::string> limits{"run.threads", "run.memory_budget", "run.o
 // An analysis under way: the result, and what of it an earlier session has made.
 class Analysis {
  public:
-  Analysis(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
+  Analysis(const Problem& problem, const RunConfig& config, const ResultDirectory* folder, bool resume,
            const ShowProgress& show)
       : problem_(problem),
         config_(config),
@@ -158,7 +158,7 @@ class Analysis {
         objective_(objective_of(problem, config)),
         result_(begin_result("analyze", problem)),
         progress_(show, expected_products()) {
-    if (resume) earlier_ = partial_analysis(folder.file("result.json"));
+    if (folder && resume) earlier_ = partial_analysis(folder->file("result.json"));
   }
 
   Result run() {
@@ -207,7 +207,7 @@ class Analysis {
     MemoryMeter meter;
     auto A = kind.make(objective_, config_);
     MatrixInHand matrix{*A, kind, problem_, config_, objective_, record};
-    matrix.folder = folder_.path();
+    if (folder_) matrix.folder = folder_->path();
     matrix.held = [&meter] { return meter.current(); };
     int64_t before = record.products;
     for (const auto& part : parts) {
@@ -238,14 +238,15 @@ class Analysis {
 
   // All that is known so far, should the process not live to say more.
   void save() {
+    if (!folder_) return;
     result_.status = "interrupted";
     note_cost();
-    folder_.write("result.json", to_json(result_));
+    folder_->write("result.json", to_json(result_));
   }
 
   const Problem& problem_;
   const RunConfig& config_;
-  const ResultDirectory& folder_;
+  const ResultDirectory* folder_;  // null: keep nothing
   Stopwatch watch_;
   Objective objective_;
   Result result_;
@@ -284,10 +285,14 @@ void require_same_analysis(const std::string& folder, const RunConfig& config) {
 
 Result analyze(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
                const ShowProgress& progress) {
-  Result result = Analysis(problem, config, folder, resume, progress).run();
+  Result result = Analysis(problem, config, &folder, resume, progress).run();
   if (result.status == "done" && !config.analyze.keep_eigenpairs.value_or(false))
     discard_kept_pairs(folder.path());
   return result;
+}
+
+Result analyze(const Problem& problem, const RunConfig& config, const ShowProgress& progress) {
+  return Analysis(problem, config, nullptr, false, progress).run();
 }
 
 }  // namespace osculant

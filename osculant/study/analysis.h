@@ -22,4 +22,7 @@ void require_same_analysis(const std::string& folder, const RunConfig& config);
 Result analyze(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,
                const ShowProgress& progress);
 
+// The same without a folder: nothing is kept.
+Result analyze(const Problem& problem, const RunConfig& config, const ShowProgress& progress);
+
 }  // namespace osculant
