@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <tuple>
 
 #include "osculant/base/text.h"
+#include "osculant/spectrum/norms.h"
 
 namespace osculant {
 namespace {
@@ -113,22 +115,24 @@ std::optional<Judgement> judge_dead(const GradientFlow& result, const FlowFacts&
   return Judgement{FlowVerdict::dead_signal, words};
 }
 
+// A block is flat beyond doubt whose norm is at most flat_factor times the median of what the norms are at
+// least.
 std::optional<Judgement> judge_flat(const GradientFlow& result, const GradientFlowOptions& options) {
   if (options.curvature.size() < 2) return std::nullopt;
-  std::vector<double> norms;
-  for (const auto& block : options.curvature) norms.push_back(block.second);
-  auto middle = norms.begin() + static_cast<std::ptrdiff_t>(norms.size() / 2);
-  std::nth_element(norms.begin(), middle, norms.end());
+  std::vector<double> least;
+  for (const auto& block : options.curvature) least.push_back(block.norm.low);
+  auto middle = least.begin() + static_cast<std::ptrdiff_t>(least.size() / 2);
+  std::nth_element(least.begin(), middle, least.end());
   std::vector<std::string> flat;
   for (const auto& [layer, norm] : options.curvature)
-    if (norm < options.flat_factor * *middle)
-      flat.push_back(fmt::format("{} ({})", layer, format_number(norm)));
+    if (norm.high < options.flat_factor * *middle)
+      flat.push_back(fmt::format("{} ({})", layer, in_words(norm)));
   if (flat.empty()) return std::nullopt;
   return Judgement{
       FlowVerdict::flat_but_alive,
       fmt::format("Flat but alive: gradients are above rounding everywhere, but the curvature of {} is "
-                  "below {} of the median layer's {}.{}",
-                  fmt::join(flat, ", "), format_number(options.flat_factor), format_number(*middle),
+                  "below {} of the median layer's, which is at least {}.{}",
+                  fmt::join(flat, "; "), format_number(options.flat_factor), format_number(*middle),
                   ratio_words(result))};
 }
 
@@ -161,6 +165,14 @@ Judgement judge(const GradientFlow& result, const FlowFacts& facts, const Gradie
   if (auto dead = judge_dead(result, facts)) return *dead;
   if (auto flat = judge_flat(result, options)) return *flat;
   return healthy(result, facts);
+}
+
+void consider_curvature(GradientFlow& flow, const std::vector<LayerCurvature>& curvature,
+                        const GradientFlowOptions& options) {
+  GradientFlowOptions with = options;
+  with.curvature = curvature;
+  if (flow.verdict != FlowVerdict::healthy) return;
+  if (auto flat = judge_flat(flow, with)) std::tie(flow.verdict, flow.words) = *flat;
 }
 
 }  // namespace osculant

@@ -2,12 +2,18 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "osculant/objective/objective.h"
+#include "osculant/spectrum/functions.h"
 
 namespace osculant {
+
+// The norm of a layer's ("0", "features.2") own block of a curvature matrix, with its interval.
+struct LayerCurvature {
+  std::string layer;
+  Measured norm;
+};
 
 // Thresholds of the verdict. u is the unit roundoff of the parameters' dtype: 6e-8 in float32.
 struct GradientFlowOptions {
@@ -17,9 +23,8 @@ struct GradientFlowOptions {
   double saturated_share = 0.5;  // of units, averaged over layers, from which the network counts as saturated
   double flat_factor = 1e-4;     // a curvature block is flat that is below this times the median block
 
-  // Norms of curvature blocks by layer ("0", "features.2"), for the verdict flat_but_alive; without them it
-  // is not considered.
-  std::vector<std::pair<std::string, double>> curvature = {};
+  // For the verdict flat_but_alive; without them it is not considered.
+  std::vector<LayerCurvature> curvature = {};
 
   void check() const;
 };
@@ -70,5 +75,10 @@ struct GradientFlow {
 // multiplies what the one before it left: the drift is the mean log ratio of neighbours, its interval
 // Student's t. (A line fitted to the logarithms has correlated residuals, and an interval much too narrow.)
 GradientFlow gradient_flow(const Objective& objective, const GradientFlowOptions& options = {});
+
+// The verdict with curvature that was measured afterwards: what seemed healthy is flat_but_alive where blocks
+// are flat beyond doubt.
+void consider_curvature(GradientFlow& flow, const std::vector<LayerCurvature>& curvature,
+                        const GradientFlowOptions& options = {});
 
 }  // namespace osculant

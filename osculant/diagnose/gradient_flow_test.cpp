@@ -215,11 +215,18 @@ TEST(GradientFlow, ClaimsNothingThatItDoesNotKnow) {
 TEST(GradientFlow, FlatOnlyByCurvature) {
   Objective objective(mlp({.widths = {4, 5, 5, 3}}), CrossEntropy(), random_classes(9, 4, 3).full());
   EXPECT_EQ(gradient_flow(objective).verdict, FlowVerdict::healthy);
-  GradientFlowOptions options{.curvature = {{"0", 1e-9}, {"2", 1.0}, {"4", 2.0}}};
+  auto exactly = [](double norm) { return Measured{norm, norm, norm}; };
+  GradientFlowOptions options{.curvature = {{"0", exactly(1e-9)}, {"2", exactly(1)}, {"4", {2, 1.5, 2.5}}}};
   GradientFlow flow = gradient_flow(objective, options);
   EXPECT_EQ(flow.verdict, FlowVerdict::flat_but_alive);
   EXPECT_THAT(flow.words, AllOf(HasSubstr("0 (1e-09)"), HasSubstr("0.0001")));
-  options.curvature[0].second = 1e-3;
+  GradientFlow later = gradient_flow(objective);
+  consider_curvature(later, options.curvature);
+  EXPECT_EQ(later.verdict, FlowVerdict::flat_but_alive);
+  EXPECT_EQ(later.words, flow.words);
+  options.curvature[0].norm = exactly(1e-3);
+  EXPECT_EQ(gradient_flow(objective, options).verdict, FlowVerdict::healthy);
+  options.curvature[0].norm = {1e-9, 0, 1e-3};  // the interval reaches what is not flat
   EXPECT_EQ(gradient_flow(objective, options).verdict, FlowVerdict::healthy);
 }
 

@@ -10,6 +10,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/random.h"
+#include "osculant/base/text.h"
 #include "osculant/spectrum/statistics.h"
 
 namespace osculant {
@@ -38,23 +39,38 @@ Tensor unit_vectors(const VectorSpace& space, int64_t begin, int64_t count) {
   return E;
 }
 
-// A chi-square of nu degrees of freedom a sample, nu = 2 mean^2 / variance and one at least, is never below
-// 0. That the variance is known from N samples only widens the interval as a t interval is wider than a
-// normal one.
-Measured chi_square_interval(const RunningMoments& squares, double confidence) {
-  double N = static_cast<double>(squares.count()), mean = squares.mean(), p = (1 + confidence) / 2;
-  if (!(mean > 0)) return {mean, mean, mean};
-  double wider = student_quantile(p, N - 1) / student_quantile(p, 1e6);
-  double nu = squares.variance() > 0 ? 2 * mean * mean / (squares.variance() * wider * wider) : kInfinity;
-  double dof = N * std::clamp(nu, 1.0, 1e4);
-  return {mean, dof * mean / chi_square_quantile(p, dof), dof * mean / chi_square_quantile(1 - p, dof)};
-}
-
 }  // namespace
 
 void ProbeOptions::check() const {
   require_at_least("probes", static_cast<double>(probes), 2);
   require_inside("confidence", confidence, 0, 1);
+}
+
+Measured interval_of_sum(const std::vector<RunningMoments>& samples, double confidence) {
+  double sum = 0, variance = 0, fourth = 0, fewest = kInfinity, most = 0, p = (1 + confidence) / 2;
+  for (const auto& sample : samples) {
+    auto N = static_cast<double>(sample.count());
+    double of_mean = sample.variance() / N;
+    sum += sample.mean();
+    variance += of_mean;
+    fourth += of_mean * of_mean / (N - 1);
+    fewest = std::min(fewest, N);
+    most += N;
+  }
+  if (!(sum > 0)) return {sum, sum, sum};
+  double dof = kInfinity;
+  if (variance > 0) {
+    double wider = student_quantile(p, variance * variance / fourth) / student_quantile(p, 1e6);  // Welch
+    dof = 2 * sum * sum / (variance * wider * wider);
+  }
+  dof = std::clamp(dof, fewest, 1e4 * most);
+  return {sum, dof * sum / chi_square_quantile(p, dof), dof * sum / chi_square_quantile(1 - p, dof)};
+}
+
+std::string in_words(const Measured& x) {
+  if (!std::isfinite(x.value)) return "unknown";
+  std::string value = format_number(x.value), low = format_number(x.low), high = format_number(x.high);
+  return low == high ? value : fmt::format("{} ({} to {})", value, low, high);
 }
 
 Measured frobenius_norm(const LinearOperator& A, const ProbeOptions& options, const EigenResult* pairs) {
@@ -86,9 +102,18 @@ Measured frobenius_norm(const LinearOperator& A, const ProbeOptions& options, co
   }
   double known = deflated ? pairs->values.square().sum().item<double>() : 0;
   double residual = deflated ? 2 * pairs->residuals.square().sum().item<double>() : 0;
-  Measured rest = chi_square_interval(squares, options.confidence);
+  Measured rest = interval_of_sum({squares}, options.confidence);
   return {std::sqrt(known + rest.value), std::sqrt(known + rest.low),
           std::sqrt(known + residual + rest.high)};
+}
+
+Measured spectral_norm(const EigenResult& pairs) {
+  if (pairs.values.numel() == 0) return {std::nan(""), 0, kInfinity};
+  Tensor magnitude = pairs.values.abs();
+  double largest = magnitude.max().item<double>(),
+         residual = pairs.residuals[magnitude.argmax()].item<double>();
+  double margin = pairs.stop == EigenStop::exact ? residual : pairs.missed_margin();
+  return {largest, std::max(0.0, largest - residual), largest + margin};
 }
 
 DiagonalEstimate diagonal(const LinearOperator& A, const ProbeOptions& options) {

@@ -89,10 +89,7 @@ class RankEstimate {
 
   void measure_norms() {
     if (pairs_->values.numel() == 0) return unknown_norms();
-    Tensor magnitude = pairs_->values.abs();
-    double largest = magnitude.max().item<double>(),
-           residual = pairs_->residuals[magnitude.argmax()].item<double>();
-    result_.spectral = {largest, std::max(0.0, largest - residual), largest + pairs_->missed_margin()};
+    result_.spectral = spectral_norm(*pairs_);
     result_.miss_probability =
         std::max(pairs_->extreme_failure_probability, pairs_->missed_failure_probability);
     result_.frobenius =

@@ -1,6 +1,8 @@
 #include "osculant/spectrum/statistics.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace osculant {
 namespace {
@@ -52,7 +54,49 @@ double incomplete_gamma(double a, double x) {
   return sum * std::exp(a * std::log(x) - x - std::lgamma(a + 1));
 }
 
+// log of the stake multiplied by betting on draws above the mean m: prod (1 + lambda_i (x_i - m_i)), m_i the
+// mean of what is left to draw, and lambda_i from the mean and variance of the draws before (Waudby-Smith &
+// Ramdas 2024, eq. 26 for bets, with m_i for draws without replacement). Falls as m grows.
+double log_capital(const std::vector<double>& draws, double population, double m, double alpha) {
+  double capital = 0, sum = 0, squares = 0.25, variance = 0.25, seen = 0;
+  for (double x : draws) {
+    double left = (population * m - sum) / (population - seen);
+    if (left < 0) return std::numeric_limits<double>::infinity();  // less than was seen already
+    left = std::clamp(left, 1e-12, 1.0);
+    double bet = std::sqrt(2 * std::log(2 / alpha) / (variance * static_cast<double>(draws.size())));
+    capital += std::log1p(std::min(bet, 0.75 / left) * (x - left));
+    sum += x;
+    ++seen;
+    double mean = (0.5 + sum) / (seen + 1);
+    squares += (x - mean) * (x - mean);
+    variance = squares / (seen + 1);
+  }
+  return capital;
+}
+
+// The smallest mean against which that stake stays below 2 / alpha.
+double smallest_mean(const std::vector<double>& draws, double population, double alpha) {
+  double low = 0, high = 0;
+  for (double x : draws) high += x / static_cast<double>(draws.size());
+  auto refuted = [&](double m) { return log_capital(draws, population, m, alpha) >= std::log(2 / alpha); };
+  if (!refuted(low)) return low;
+  for (int i = 0; i < 60; ++i) {
+    double middle = (low + high) / 2;
+    (refuted(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
 }  // namespace
+
+std::pair<double, double> mean_of_bounded(const std::vector<double>& draws, int64_t population,
+                                          double confidence) {
+  if (draws.empty()) return {0, 1};
+  double low = smallest_mean(draws, static_cast<double>(population), 1 - confidence);
+  std::vector<double> turned;
+  for (double x : draws) turned.push_back(1 - x);
+  return {low, 1 - smallest_mean(turned, static_cast<double>(population), 1 - confidence)};
+}
 
 double chi_square_quantile(double p, double dof) {
   auto below = [&](double x) { return incomplete_gamma(dof / 2, x / 2) < p; };

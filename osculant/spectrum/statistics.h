@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace osculant {
 
@@ -19,6 +21,14 @@ double beta_probability(double x, double a, double b);
 // P(c^2 <= square) for an entry c of a vector drawn from the unit sphere in R^n: c^2 is distributed as
 // Beta(1/2, (n - 1)/2), so that this is about sqrt(2 n square / pi).
 double random_entry_probability(int64_t n, double square);
+
+// An interval for the mean of a population of numbers in [0, 1], from some of them drawn without replacement,
+// in the order they were drawn: the means against which nobody betting on the next draw, from those before
+// it, would have multiplied a stake by 2 / (1 - confidence) (Waudby-Smith & Ramdas 2024). Covers with at
+// least the probability `confidence` whatever the numbers are, near 1 in trials; a t interval covers in half
+// of them where a few numbers differ from all others.
+std::pair<double, double> mean_of_bounded(const std::vector<double>& draws, int64_t population,
+                                          double confidence);
 
 // Mean and variance of numbers as they come (Welford 1962).
 class RunningMoments {

@@ -5,6 +5,7 @@
 #include <torch/nn.h>
 
 #include "osculant/base/error.h"
+#include "osculant/tensor/layer_blocks.h"
 
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -92,6 +93,27 @@ TEST(ParameterLayout, IndicesByGlob) {
   EXPECT_EQ(layout.indices({"*"}).numel(), layout.size());
   EXPECT_EQ(layout.indices({"b.*", "a.bias"}).numel(), 14);
   EXPECT_THROW(layout.indices({"c.*"}), Error);
+}
+
+TEST(LayerBlocks, JoinNeighboursOfOneLayer) {
+  auto leaf = [](int64_t size) { return at::zeros({size}, at::kDouble).requires_grad_(); };
+  ParameterLayout layout({{"scale", leaf(1)},
+                          {"a.0.weight", leaf(6)},
+                          {"a.0.bias", leaf(2)},
+                          {"a.1.weight", leaf(4)},
+                          {"a.0.extra", leaf(3)}});
+  auto blocks = layer_blocks(layout);
+  ASSERT_EQ(blocks.size(), 4u);
+  std::vector<std::string> names;
+  int64_t next = 0;
+  for (const auto& block : blocks) {
+    names.push_back(block.name);
+    EXPECT_EQ(block.offset, next);
+    next += block.size;
+  }
+  EXPECT_EQ(next, layout.size());
+  EXPECT_EQ(names, (std::vector<std::string>{"scale", "a.0", "a.1", "a.0 (2)"}));
+  EXPECT_EQ(blocks[1].size, 8);
 }
 
 }  // namespace
