@@ -29,7 +29,7 @@ int run(const RunOptions& options) {
 
 void add_analyze(CLI::App& tool, int& status) {
   CLI::App* command = tool.add_subcommand(
-      "analyze", "what curvature is there: eigenvalues, density, rank, trace, gradient by layer");
+      "analyze", "what curvature is there: eigenvalues, density, rank, sparsity, trace, gradient by layer");
   auto options = std::make_shared<RunOptions>(*command);
   options->add_key("--eigenvalues", "analyze.eigenvalues", "K",
                    "so many at each end of the spectrum; default 10");
@@ -37,7 +37,11 @@ void add_analyze(CLI::App& tool, int& status) {
                    fmt::format("of {}; default hessian", fmt::join(matrix_names(), ", ")));
   options->add_switch("--density", "analyze.density", "the density of all eigenvalues");
   options->add_switch("--rank", "analyze.rank",
-                      "numerical, stable and effective rank, and whether it is one");
+                      "numerical, stable and effective rank, and whether it is one, by layer too");
+  options->add_switch("--sparsity", "analyze.sparsity",
+                      "which layers' blocks and which entries are negligible, and what structure that makes");
+  options->add_key("--low-rank", "analyze.low_rank", "K",
+                   "errors of low-rank approximations up to rank K, and what rank is enough");
   options->add_switch("--gradient-flow", "analyze.gradient_flow",
                       "how signals get through the layers, and gradients back");
   options->add_switch("--alignment", "analyze.alignment",

@@ -8,6 +8,7 @@
 #include "osculant/report/flow_page.h"
 #include "osculant/report/landscape_page.h"
 #include "osculant/report/spread_page.h"
+#include "osculant/report/structure_page.h"
 #include "osculant/study/matrices.h"
 
 namespace osculant {
@@ -191,6 +192,8 @@ std::vector<std::string> analysis_summary(const Record& result) {
   for (const auto& [matrix, spectrum] : spectra.items())
     add_landscape_words(words, matrix_name(matrix), spectrum);
   for (const auto& [matrix, spectrum] : spectra.items())
+    add_structure_words(words, matrix_name(matrix), spectrum);
+  for (const auto& [matrix, spectrum] : spectra.items())
     add_uncertainty(words, matrix_name(matrix), spectrum);
   return words;
 }
@@ -201,6 +204,7 @@ std::vector<Section> analysis_sections(const Record& result) {
   for (const auto& [matrix, spectrum] : spectra.items()) {
     sections.push_back(spectrum_section(matrix, spectrum));
     add_spread_sections(sections, matrix, matrix_name(matrix), spectrum);
+    add_structure_sections(sections, matrix, matrix_name(matrix), spectrum);
     add_landscape_sections(sections, matrix, matrix_name(matrix), spectrum);
   }
   if (const Record& norms = part(part(result, "objective"), "gradient_norms"); !norms.empty())

@@ -56,11 +56,35 @@ std::string HtmlTable::row_html(const std::vector<std::string>& row, const char*
   return out + "</tr>\n";
 }
 
+namespace {
+
+std::string table_start(const std::string& caption, const char* attributes) {
+  return "<div class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"" + escape_html(caption) +
+         "\"><table" + attributes + "><caption>" + escape_html(caption) + "</caption>\n<thead>";
+}
+
+}  // namespace
+
 std::string HtmlTable::str() const {
-  std::string out = "<div class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"" +
-                    escape_html(caption_) + "\"><table><caption>" + escape_html(caption_) +
-                    "</caption>\n<thead>" + row_html(header_, "th") + "</thead>\n<tbody>\n";
+  std::string out = table_start(caption_, "") + row_html(header_, "th") + "</thead>\n<tbody>\n";
   for (const auto& row : rows_) out += row_html(row, "td");
+  return out + "</tbody></table></div>\n";
+}
+
+std::string heat_table(const std::string& caption, const std::vector<std::string>& names,
+                       const std::vector<std::vector<HeatCell>>& rows) {
+  std::string out = table_start(caption, " class=\"heat\"") + "<tr><td></td>";
+  for (const auto& name : names) out += "<th scope=\"col\">" + escape_html(name) + "</th>";
+  out += "</tr></thead>\n<tbody>\n";
+  for (size_t i = 0; i < rows.size(); ++i) {
+    out += "<tr><th scope=\"row\">" + escape_html(names[i]) + "</th>";
+    for (const auto& cell : rows[i]) {
+      out += "<td class=\"number heat-" + std::to_string(cell.level) + "\">" + escape_html(cell.value);
+      if (!cell.detail.empty()) out += "<small>" + escape_html(cell.detail) + "</small>";
+      out += "</td>";
+    }
+    out += "</tr>\n";
+  }
   return out + "</tbody></table></div>\n";
 }
 

@@ -29,6 +29,15 @@ class HtmlTable {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// A square table of numbers whose cells are shaded by size: names of rows and columns in `names`. What a
+// shade says the text says too.
+struct HeatCell {
+  std::string value, detail;  // the number, and its interval below it
+  int level = 0;              // of shade, 0 (none) to 8
+};
+std::string heat_table(const std::string& caption, const std::vector<std::string>& names,
+                       const std::vector<std::vector<HeatCell>>& rows);
+
 // A part of the page, reached by #id from the list at its top.
 struct Section {
   std::string id, title;

@@ -70,6 +70,37 @@ TEST(AnalysisSummary, TellsTheRankWithItsInterval) {
                               "sizes</td><td class=\"number\">unknown</td>"));
 }
 
+TEST(Report, SparsityAndLowRankHaveAMapAndAChart) {
+  Record result = analysis();
+  Record& hessian = result["spectrum"]["hessian"];
+  hessian["sparsity"] = Record::parse(R"({"structure": "block_diagonal", "words": "block diagonal: so it is",
+    "layers": [{"name": "<i>0</i>"}, {"name": "2"}], "exact": false, "how": "30 products in each layer",
+    "norms": [[{"value": 8, "low": 7, "high": 9}, {"value": 0.0008, "low": 0.0007, "high": 0.0009}],
+              [{"value": 0.0008, "low": 0.0007, "high": 0.0009}, {"value": 0.8, "low": 0.8, "high": 0.8}]],
+    "off_diagonal": {"value": 0.75, "low": 0.7, "high": 0.8},
+    "beyond": [{"value": 0.001, "low": 0, "high": 0.002}, {"value": 0, "low": 0, "high": 0}],
+    "scale": 2.0, "largest_high": null, "threshold": 0.001, "negligible": {"value": 0.5, "low": 0.4, "high": 0.6}, "columns": 60})");
+  hessian["low_rank"] =
+      Record::parse(R"({"wanted": 0.1, "frobenius": {"value": 8, "low": 7, "high": 9}, "methods": [
+    {"method": "svd", "error": [], "words": "unknown", "note": "the matrix is formed up to n = 500"},
+    {"method": "lanczos", "error": [{"value": 1, "low": 1, "high": 1}, {"value": 0.05, "low": 0.04, "high": 0.06}],
+     "rank": {"low": 1, "high": 1}, "words": "1", "products": 0}]})");
+  EXPECT_THAT(analysis_summary(result), Contains("By layers the Hessian is block diagonal: so it is."));
+  EXPECT_THAT(analysis_summary(result),
+              Contains(HasSubstr("within 0.1 of the Hessian's norm: 1 by lanczos.")));
+  std::string page = render_report({.folder = "d", .result = result.dump()});
+  for (const char* part :
+       {"<th scope=\"row\">&lt;i&gt;0&lt;/i&gt;</th><td class=\"number heat-8\">8<small>7 to 9</small></td>",
+        "<td class=\"number heat-0\">0.0008<small>", "<td class=\"number heat-6\">0.8</td>",
+        "<td>each layer&#39;s own block</td><td class=\"number\">0.001 (0 to 0.002)</td>",
+        "at most 0.002, 0.001 times the scale: 0.5 (0.4 to 0.6), seen in 60 columns",
+        "between it and unknown", "id=\"low-rank-chart-hessian\"",
+        "svd: unknown, the matrix is formed up to n = 500", "0.05 (0.04 to 0.06) at rank 1"})
+    EXPECT_THAT(page, HasSubstr(part));
+  hessian["low_rank"]["methods"][1]["rank"]["high"] = nullptr;
+  EXPECT_THAT(analysis_summary(result), Contains(HasSubstr("No rank that was tried is known")));
+}
+
 TEST(Report, ChartsTablesAndNoMarkupFromNames) {
   std::string page =
       render_report({.folder = "runs/a<b", .result = analysis().dump(), .run_file = "x = \"</pre>\"\n"});

@@ -57,4 +57,13 @@ inline std::string interval(const Record& value) {
   return shown(value, "value") + " (" + shown(low) + " to " + shown(high) + ")";
 }
 
+// Of numbers of eigenvalues: whole.
+inline std::string count_interval(const Record& value) {
+  double low = number(value, "low"), high = number(value, "high"), middle = number(value, "value");
+  if (std::isnan(middle) || std::isnan(low) || std::isnan(high)) return "unknown";
+  auto whole = [](double count) { return format_count(std::lround(count)); };
+  if (low == high) return whole(low) + ", exact";
+  return whole(middle) + " (" + whole(low) + " to " + whole(high) + ")";
+}
+
 }  // namespace osculant

@@ -10,13 +10,20 @@
 namespace osculant {
 namespace {
 
-// Of numbers of eigenvalues: whole.
-std::string count_interval(const Record& value) {
-  double low = number(value, "low"), high = number(value, "high"), middle = number(value, "value");
-  if (std::isnan(middle) || std::isnan(low) || std::isnan(high)) return "unknown";
-  auto whole = [](double count) { return format_count(std::lround(count)); };
-  if (low == high) return whole(low) + ", exact";
-  return fmt::format("{} ({} to {})", whole(middle), whole(low), whole(high));
+// Of each layer's own block.
+std::string layers_table(const Record& rank) {
+  const Record& layers = part(rank, "layers");
+  if (layers.empty()) return "";
+  HtmlTable table(
+      "Rank of each layer's own block, with 95 % intervals; eigenvalues count that exceed the "
+      "threshold times the block's largest",
+      {"layer", "parameters", "numerical", "at most", "stable", "participation", "rank one"});
+  for (const auto& layer : layers)
+    table.add(
+        {text(layer, "name"), shown_count(layer, "parameters"), count_interval(part(layer, "numerical")),
+         std::isnan(number(layer, "upper_bound")) ? "-" : shown_count(layer, "upper_bound"),
+         interval(part(layer, "stable")), interval(part(layer, "participation")), text(layer, "rank_one")});
+  return table.str();
 }
 
 Section rank_section(const std::string& matrix, const std::string& name, const Record& spectrum) {
@@ -37,6 +44,7 @@ Section rank_section(const std::string& matrix, const std::string& name, const R
              text(rank, "rank_one")});
   section.body = table.str();
   if (std::string how = text(rank, "how"); !how.empty()) section.body += paragraph(how);
+  section.body += layers_table(rank);
   return section;
 }
 

@@ -14,6 +14,7 @@
 #include "osculant/diagnose/sampling_error.h"
 #include "osculant/model/consistency.h"
 #include "osculant/objective/plan.h"
+#include "osculant/spectrum/low_rank_curve.h"
 #include "osculant/study/analysis_part.h"
 #include "osculant/study/same_run.h"
 #include "osculant/study/spectrum_fields.h"
@@ -25,7 +26,8 @@ constexpr int64_t default_batch_size = 1024;
 
 // All that can be measured and is not set otherwise.
 void fill_full(const Problem& problem, AnalyzeConfig& a) {
-  for (auto* wanted : {&a.rank, &a.density, &a.gradient_flow}) *wanted = wanted->value_or(true);
+  for (auto* wanted : {&a.rank, &a.density, &a.sparsity, &a.gradient_flow}) *wanted = wanted->value_or(true);
+  a.low_rank = a.low_rank.value_or(LowRankCurveOptions{}.count);
   bool pairs = a.eigenvalues.value_or(1) > 0;
   a.alignment = a.alignment.value_or(pairs);
   a.slices = a.slices.value_or(pairs ? 1 : 0);
@@ -168,6 +170,8 @@ class Analysis {
     for (const std::string& name : config_.analyze.matrix) {
       result_.spectrum.emplace_back(name, SpectrumRecord{});
       analyze_matrix(find_matrix(name), result_.spectrum.back().second);
+      if (result_.gradient_flow && find_matrix(name).models_objective)
+        consider_curvature(*result_.gradient_flow, layer_curvature(result_.spectrum.back().second));
       if (interrupt_signal() != 0) break;
     }
     result_.status = interrupt_signal() != 0 ? "interrupted" : "done";
@@ -208,6 +212,7 @@ class Analysis {
     auto A = kind.make(objective_, config_);
     MatrixInHand matrix{*A, kind, problem_, config_, objective_, record};
     if (folder_) matrix.folder = folder_->path();
+    if (result_.gradient_flow) matrix.flow = &*result_.gradient_flow;
     matrix.held = [&meter] { return meter.current(); };
     int64_t before = record.products;
     for (const auto& part : parts) {

@@ -4,8 +4,8 @@ namespace osculant {
 
 std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKind& kind, RunConfig& config) {
   std::vector<AnalysisPart> parts;
-  for (PartMaker make : {eigenvalue_part, trace_part, rank_part, density_part, alignment_part, slices_part,
-                         sampling_error_part})
+  for (PartMaker make : {eigenvalue_part, trace_part, rank_part, layer_rank_part, density_part, sparsity_part,
+                         low_rank_part, layer_norm_part, alignment_part, slices_part, sampling_error_part})
     if (auto part = make(problem, kind, config)) parts.push_back(std::move(*part));
   return parts;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "osculant/diagnose/gradient_flow.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/study/matrices.h"
 #include "osculant/study/problem.h"
@@ -28,8 +29,9 @@ struct MatrixInHand {
   const RunConfig& config;
   const Objective& objective;
   SpectrumRecord& record;
-  EigenResult pairs = {};   // none where size is 0
-  std::string folder = {};  // for what the parts keep for a later session; empty: keep nothing
+  const GradientFlow* flow = nullptr;  // where it was asked for
+  EigenResult pairs = {};              // none where size is 0
+  std::string folder = {};             // for what the parts keep for a later session; empty: keep nothing
   // Shows what is being done ("3 of 10 eigenvalues converged") beside products and time left; false: stop.
   std::function<bool(const std::string& doing)> go_on = {};
   std::function<int64_t()> held = {};  // bytes that the matrix's graphs and pairs take
@@ -57,13 +59,22 @@ using PartMaker = std::optional<AnalysisPart> (*)(const Problem&, const MatrixKi
 std::optional<AnalysisPart> eigenvalue_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> trace_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> rank_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> layer_rank_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> density_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> sparsity_part(const Problem&, const MatrixKind&, RunConfig&);
+std::optional<AnalysisPart> low_rank_part(const Problem&, const MatrixKind&, RunConfig&);
+// For the verdict on the gradient's flow: of the first matrix that models the objective, where sparsity does
+// not give the norms.
+std::optional<AnalysisPart> layer_norm_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> alignment_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> slices_part(const Problem&, const MatrixKind&, RunConfig&);
 std::optional<AnalysisPart> sampling_error_part(const Problem&, const MatrixKind&, RunConfig&);
 
 // Those asked for, in the order in which they are measured.
 std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKind& kind, RunConfig& config);
+
+// Norms of the layers' own blocks that the record has, by whatever part.
+std::vector<LayerCurvature> layer_curvature(const SpectrumRecord& record);
 
 // Files of pairs kept for a later session.
 void discard_kept_pairs(const std::string& folder);

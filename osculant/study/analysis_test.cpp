@@ -20,7 +20,6 @@ namespace osculant {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // 821 parameters: beyond what is formed whole.
@@ -42,6 +41,10 @@ RunConfig configuration(const std::string& out) {
     trace_probes = 20
     rank = true
     density = true
+    sparsity = true
+    sparsity_products = 40
+    sparsity_columns = 9
+    low_rank = 3
     quadrature_steps = 12
     quadrature_probes = 3
     matrix = ["hessian", "gauss_newton"]
@@ -85,14 +88,14 @@ TEST(Analysis, GoesOnAfterAnInterruptionWithWhatIsMissing) {
   // Interrupted where the second part of a session begins, over and over.
   auto part_of = [](const std::string& line) {
     std::string title = line.substr(0, line.find(':'));
-    for (const char* part : {"eigenvalues", "trace", "rank", "density"})
+    for (const char* part : {"eigenvalues", "trace", "low rank", "rank", "alone", "density", "sparsity"})
       if (line.find(part) != std::string::npos) return title + part;
     return title;
   };
   std::vector<std::string> begun;
   Result last;
   do {
-    ASSERT_LT(begun.size(), 12u);
+    ASSERT_LT(begun.size(), 18u);
     clear_interrupt();
     std::string first;
     last = run(parts.path, begun.empty() ? Existing::refuse : Existing::resume, [&](const std::string& line) {
@@ -102,9 +105,11 @@ TEST(Analysis, GoesOnAfterAnInterruptionWithWhatIsMissing) {
     ResultDirectory(parts.path, Existing::resume).write("result.json", to_json(last));
   } while (last.status != "done");
   clear_interrupt();
-  EXPECT_THAT(begun, ElementsAre("Hessianeigenvalues", "Hessiantrace", "Hessianrank", "Hessiandensity",
-                                 "Gauss-Newton matrixeigenvalues", "Gauss-Newton matrixtrace",
-                                 "Gauss-Newton matrixrank", "Gauss-Newton matrixdensity"));
+  std::vector<std::string> expected;
+  for (const char* title : {"Hessian", "Gauss-Newton matrix"})
+    for (const char* part : {"eigenvalues", "trace", "rank", "alone", "density", "sparsity", "low rank"})
+      expected.push_back(std::string(title) + part);
+  EXPECT_EQ(begun, expected);
   EXPECT_EQ(spectra(last), spectra(once));
   EXPECT_FALSE(fs::exists(parts.path + "/eigenpairs"));
 }
@@ -115,7 +120,7 @@ TEST(Analysis, ProgressCountsProductsAndSaysWhatIsLeft) {
   run(folder.path, Existing::refuse, [&](const std::string& line) { lines.push_back(line); });
   ASSERT_GT(lines.size(), 100u);
   EXPECT_THAT(lines.back(), HasSubstr("Gauss-Newton matrix: product "));
-  EXPECT_THAT(lines.back(), HasSubstr(", density; about "));
+  EXPECT_THAT(lines.back(), HasSubstr(", low rank; about "));
   EXPECT_THAT(lines.back(), HasSubstr(" left"));
 }
 
@@ -127,16 +132,26 @@ TEST(SpectrumFields, ComeBackAsTheyWere) {
   record.rank.emplace().numerical = {{7, 5, 9}, 1e-5};
   record.rank->rank_one = "no";
   record.density.emplace().grid = {0, 1, std::numeric_limits<double>::quiet_NaN()};
+  record.rank->layers.emplace_back().name = "0";
+  record.sparsity.emplace().norms = {{{1, 0.5, 2}, {0, 0, 0}}, {{0, 0, 0}, {3, 3, 3}}};
+  record.low_rank.emplace().methods = {
+      {"svd", {{1, 1, 1}}, LowRankRecord::Rank{2, std::nullopt}, "more than 1", "", 4},
+      {"qr", {}, std::nullopt, "unknown", "not formed", 0}};
   record.frobenius = IntervalRecord{1, 0, std::numeric_limits<double>::infinity()};
   record.finished = {"eigenvalues"};
   Json json = Json::parse(json_from(record).dump());
   EXPECT_TRUE(json["frobenius"]["high"].is_null());
   EXPECT_TRUE(json["rank"]["upper_bound"].is_null());
   EXPECT_FALSE(json.contains("trace"));
+  EXPECT_FALSE(json.contains("layer_norms"));
+  EXPECT_TRUE(json["low_rank"]["methods"][0]["rank"]["high"].is_null());
+  EXPECT_FALSE(json["low_rank"]["methods"][1].contains("rank"));
   auto back = record_from<SpectrumRecord>(json);
   EXPECT_EQ(json_from(back).dump(), json.dump());
   EXPECT_TRUE(std::isnan(back.frobenius->high));
   EXPECT_FALSE(back.rank->upper_bound);
+  EXPECT_EQ(back.sparsity->norms[0][0].high, 2);
+  EXPECT_EQ(back.low_rank->methods[0].rank->low, 2);
   EXPECT_EQ(back.rank->numerical.threshold, 1e-5);
 }
 

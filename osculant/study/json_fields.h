@@ -33,6 +33,7 @@ concept VisitedRecord = requires(JsonWriter& fields, T& record) {
 
 class JsonWriter {
  public:
+  static constexpr bool reads = false;
   template <class T>
   void operator()(const char* name, T& value) {
     object_[name] = json_of(value);
@@ -74,6 +75,7 @@ class JsonWriter {
 
 class JsonReader {
  public:
+  static constexpr bool reads = true;
   explicit JsonReader(const Json& object) : object_(object) {}
 
   template <class T>

@@ -17,10 +17,6 @@
 namespace osculant {
 namespace {
 
-IntervalRecord record_of(const Measured& x) {
-  return {x.value, x.low, x.high};
-}
-
 AlignmentRecord::End record_of(const EndAlignment& end) {
   AlignmentRecord::End record;
   for (const auto& x : end.cosines) record.cosines.push_back(record_of(x));

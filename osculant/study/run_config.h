@@ -96,6 +96,12 @@ struct AnalyzeConfig {
   std::optional<bool> density, rank;
   std::optional<int64_t> quadrature_steps, quadrature_probes;
   std::optional<double> rank_threshold;
+  std::optional<bool> rank_layers;
+  std::optional<bool> sparsity;
+  std::optional<int64_t> sparsity_products, sparsity_columns;
+  std::optional<double> sparsity_threshold;
+  std::optional<int64_t> low_rank;
+  std::optional<double> low_rank_error;
   std::optional<bool> gradient_flow;
   std::optional<bool> full;  // all of the above that is not given otherwise
   std::optional<int64_t> check_products;

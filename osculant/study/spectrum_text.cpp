@@ -70,6 +70,46 @@ std::string count_words(const IntervalRecord& x) {
   return x.low == x.high ? whole(x.low) : fmt::format("{} to {}", whole(x.low), whole(x.high));
 }
 
+std::string number_or_unknown(double value) {
+  return std::isfinite(value) ? format_number(value) : "unknown";
+}
+
+std::string layers_table(const RankRecord& rank) {
+  if (rank.layers.empty()) return "";
+  TextTable table({"layer", "parameters", "rank", "at most", "stable rank", "participation", "rank one"});
+  for (const auto& layer : rank.layers)
+    table.add({layer.name, format_count(layer.parameters), count_words(layer.numerical),
+               layer.upper_bound ? format_count(*layer.upper_bound) : "-", words_of(layer.stable),
+               words_of(layer.participation), layer.rank_one});
+  return "  Each layer's own block, with a threshold relative to its own largest eigenvalue:\n" + table.str();
+}
+
+// Of each layer with itself and with others, the largest first, as many as there is room for.
+std::string largest_blocks(const SparsityRecord& sparsity) {
+  constexpr size_t most = 12;
+  struct Block {
+    size_t a, b;
+  };
+  std::vector<Block> blocks;
+  for (size_t a = 0; a < sparsity.norms.size(); ++a)
+    for (size_t b = a; b < sparsity.norms[a].size(); ++b)
+      if (std::isfinite(sparsity.norms[a][b].value)) blocks.push_back({a, b});
+  auto value = [&](const Block& block) { return sparsity.norms[block.a][block.b].value; };
+  std::stable_sort(blocks.begin(), blocks.end(),
+                   [&](const Block& x, const Block& y) { return value(x) > value(y); });
+  TextTable table({"layer", "with", "norm_F of the block"});
+  for (size_t i = 0; i < std::min(most, blocks.size()); ++i) {
+    auto [a, b] = blocks[i];
+    table.add({sparsity.layers[a].name, a == b ? "itself" : sparsity.layers[b].name,
+               words_of(sparsity.norms[a][b])});
+  }
+  std::string out = blocks.empty() ? "" : table.str();
+  if (blocks.size() > most)
+    out += fmt::format("  {} smaller blocks are in result.json and report.html.\n",
+                       format_count(static_cast<int64_t>(blocks.size() - most)));
+  return out;
+}
+
 // Up to where this share of the eigenvalues lies: from the grid's point before which the distribution, at the
 // most, comes to it, up to the one at which it does at the least.
 std::string quantile_words(const DensityRecord& density, double share) {
@@ -84,6 +124,10 @@ std::string quantile_words(const DensityRecord& density, double share) {
 }
 
 }  // namespace
+
+IntervalRecord record_of(const Measured& x) {
+  return {x.value, x.low, x.high};
+}
 
 std::string words_of(const IntervalRecord& x) {
   if (!std::isfinite(x.value)) return "unknown";
@@ -104,7 +148,39 @@ std::string to_text(const RankRecord& rank) {
                                                 : "Whether the matrix is of rank one cannot be told";
   out += fmt::format("  {}: its largest eigenvalue's share of norm_F^2 in percent is {}.\n", verdict,
                      words_of(percent));
-  return out + fmt::format("  {}{}.\n", rank.exact ? "" : "95 % intervals, from ", rank.how);
+  out += fmt::format("  {}{}.\n", rank.exact ? "" : "95 % intervals, from ", rank.how);
+  return out + layers_table(rank);
+}
+
+std::string to_text(const SparsityRecord& sparsity) {
+  std::string out = fmt::format("  sparsity: {}\n", sparsity.words);
+  out += largest_blocks(sparsity);
+  out += fmt::format("  Share of entries at most {} (the scale, {}, times {}): {}, from {} columns.\n",
+                     number_or_unknown(sparsity.threshold * sparsity.scale),
+                     number_or_unknown(sparsity.scale), format_number(sparsity.threshold),
+                     words_of(sparsity.negligible), format_count(sparsity.columns));
+  out += fmt::format("  The largest entry is between the scale and {}",
+                     number_or_unknown(sparsity.largest_high));
+  if (sparsity.miss_probability > 0)
+    out += fmt::format(", but for a probability of {}", sparsity.miss_probability < 1
+                                                            ? format_number(sparsity.miss_probability)
+                                                            : "unknown size");
+  return out + fmt::format(".\n  {}{}.\n", sparsity.exact ? "" : "95 % intervals, from ", sparsity.how);
+}
+
+std::string to_text(const LowRankRecord& low_rank) {
+  std::string out = fmt::format("  low rank: norm_F {}; the smallest rank for an error of {} of that\n",
+                                words_of(low_rank.frobenius), format_number(low_rank.wanted));
+  TextTable table({"method", "rank", "up to rank", "error there"});
+  for (const auto& method : low_rank.methods) {
+    if (method.error.empty())
+      table.add({method.name, "unknown", "-", method.note});
+    else
+      table.add({method.name, method.words, std::to_string(method.error.size() - 1),
+                 words_of(method.error.back())});
+  }
+  out += table.str();
+  return out + fmt::format("  {}{}.\n", low_rank.exact ? "" : "95 % intervals, from ", low_rank.how);
 }
 
 std::string to_text(const DensityRecord& density) {
@@ -123,6 +199,8 @@ std::string to_text(const std::string& matrix, const SpectrumRecord& spectrum) {
   out += eigenvalues_table(spectrum) + curvature_meaning(spectrum) + trace_text(spectrum);
   if (spectrum.rank) out += to_text(*spectrum.rank);
   if (spectrum.density) out += to_text(*spectrum.density);
+  if (spectrum.sparsity) out += to_text(*spectrum.sparsity);
+  if (spectrum.low_rank) out += to_text(*spectrum.low_rank);
   if (spectrum.alignment) out += to_text(*spectrum.alignment);
   if (spectrum.slices) out += to_text(*spectrum.slices);
   if (spectrum.sampling_error) out += to_text(*spectrum.sampling_error);

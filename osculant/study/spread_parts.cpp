@@ -10,10 +10,6 @@
 namespace osculant {
 namespace {
 
-IntervalRecord record_of(const Measured& x) {
-  return {x.value, x.low, x.high};
-}
-
 DensityRecord record_of(const DensityResult& density) {
   DensityRecord record;
   record.width = density.width;

@@ -163,6 +163,7 @@ class Analyze(CliTest):
         self.assertTrue(density["exact"])
         self.assertEqual(density["cumulative"][-1], 1)
         self.assertEqual(len(density["grid"]), len(density["high"]))
+        self.assertEqual(rank["layers"], [])  # one layer alone
         self.assertEqual(spectrum["products"], 4 * 3)  # eigenvalues, trace, rank, density
 
     def test_rank_and_density_by_probes(self):
@@ -171,7 +172,9 @@ class Analyze(CliTest):
         settings = ["--set", "analyze.quadrature_steps=20", "--set", "analyze.quadrature_probes=4", "--set", "analyze.rank_threshold=0.01"]
         spectrum = self.tool_json("analyze", *problem, *settings, "--rank", "--density")["spectrum"]["hessian"]
         plain = self.tool_json("analyze", *problem)["spectrum"]["hessian"]
-        self.assertEqual(spectrum["products"] - plain["products"], 2 * 20 * 4 + 30)
+        layers = 120 + (20 + 20 * 4) + 63  # the second is too large to be formed; beside its eigenpairs
+        least = 2 * 20 * 4 + 30 + layers
+        self.assertTrue(least < spectrum["products"] - plain["products"] <= least + 90 + 10 * 3, spectrum["products"])
         self.assertNotIn("rank", plain)
         rank, density = spectrum["rank"], spectrum["density"]
         self.assertFalse(rank["exact"] or density["exact"])
@@ -193,7 +196,7 @@ class Analyze(CliTest):
     def test_full_measures_everything_and_says_what_is_left(self):
         result = self.tool_json(*self.middle_problem("whole"))
         spectrum = result["spectrum"]["hessian"]
-        for part in ("rank", "density", "trace", "alignment", "slices", "sampling_error"):
+        for part in ("rank", "density", "trace", "sparsity", "low_rank", "alignment", "slices", "sampling_error"):
             self.assertIn(part, spectrum)
             self.assertIn(part, spectrum["finished"])
         self.assertIn("gradient_flow", result["diagnosis"])
@@ -238,6 +241,100 @@ class Analyze(CliTest):
         self.assertEqual(quick["miss_probability"], 1)
         self.refused(USAGE, *problem, "--start-from", "nowhere", says=["analyze.start_from", "nowhere", "keep_eigenpairs"])
         self.refused(DATA, "analyze", "--model", "mlp:2-80-35-3", *problem[3:], "--start-from", "first", says=["hessian.safetensors", "rows"])
+
+    def test_rank_by_layer(self):
+        """Two layers of 30 and 18 parameters on 4 examples: 4 outputs x 2 for cross entropy of 3 classes bounds all."""
+        problem = ["--model", "mlp:4-6-3", "--data", "d.safetensors", "--loss", "cross_entropy", "--dtype", "float64"]
+        write_safetensors(self.folder / "d.safetensors", {
+            "inputs": ("F64", [[1.0, 2.0, -1.0, 0.5], [0.0, 1.0, 3.0, -2.0], [2.0, 0.5, 0.0, 1.0], [-1.0, 1.0, 1.0, 1.0]]),
+            "targets": ("I64", [0, 1, 2, 1])})  # fmt: skip
+        rank = self.tool_json("analyze", *problem, "--matrix", "gauss_newton", "--rank")["spectrum"]["gauss_newton"]["rank"]
+        self.assertEqual([(layer["name"], layer["parameters"]) for layer in rank["layers"]], [("0", 30), ("2", 21)])
+        for layer in rank["layers"]:
+            self.assertTrue(layer["exact"])
+            self.assertEqual(layer["upper_bound"], 8)
+            self.assertTrue(1 <= layer["numerical"]["low"] <= layer["numerical"]["high"] <= 8, layer)
+            self.assertLessEqual(layer["numerical"]["high"], rank["numerical"]["high"])
+            self.assertEqual(layer["rank_one"], "no")
+        without = self.tool_json("analyze", *problem, "--matrix", "gauss_newton", "--rank", "--set", "analyze.rank_layers=false")
+        self.assertEqual(without["spectrum"]["gauss_newton"]["rank"]["layers"], [])
+        out, _ = self.tool("analyze", *problem, "--rank", "--out", "text")
+        self.assertIn("Each layer's own block", out)
+
+    def test_sparsity_of_a_linear_problem(self):
+        """The Hessian is 2 diag(1, 9, 1): weights and bias are one layer, and nothing lies off the diagonal."""
+        flags = ["--sparsity", "--low-rank", "2", "--set", "analyze.low_rank_error=0.2"]
+        spectrum = self.tool_json("analyze", *self.linear_problem(), *flags, "--out", "a")["spectrum"]["hessian"]
+        sparsity = spectrum["sparsity"]
+        self.assertEqual(sparsity["structure"], "diagonal")
+        self.assertEqual(sparsity["layers"], [{"name": "fc", "parameters": 3}])
+        self.assertAlmostEqual(sparsity["norms"][0][0]["value"], 332**0.5, places=4)
+        self.assertAlmostEqual(sparsity["scale"], 18, places=4)
+        self.assertAlmostEqual(sparsity["negligible"]["value"], 6 / 9)
+        self.assertEqual(sparsity["columns"], 3)
+        low_rank = spectrum["low_rank"]
+        self.assertTrue(low_rank["exact"])
+        methods = {method["method"]: method for method in low_rank["methods"]}
+        svd = methods["svd"]
+        for error, squares in zip(svd["error"], (332, 8, 4), strict=True):
+            self.assertAlmostEqual(error["value"], (squares / 332) ** 0.5, places=5)
+        self.assertEqual((svd["rank"], svd["words"]), ({"low": 1, "high": 1}, "1"))
+        self.assertEqual((methods["nystrom"]["error"], methods["nystrom"]["words"]), ([], "unknown"))
+        self.assertEqual(spectrum["products"], 4 * 3)  # eigenvalues, trace, sparsity, low rank
+        out, _ = self.tool("analyze", *self.linear_problem(), *flags, "--out", "b")
+        for word in ("sparsity: diagonal", "Share of entries", "low rank: norm_F", "randomized_svd", "not known to be positive semidefinite"):
+            self.assertIn(word, out)
+
+    def test_sparsity_and_low_rank_by_probes(self):
+        """1,003 parameters in three layers: the matrix is not formed."""
+        problem = ["--model", "mlp:2-40-20-3", *self.cloud_problem()[2:], "--seed", "1", "--eigenvalues", "3"]
+        settings = ["--set", "analyze.sparsity_products=90", "--set", "analyze.sparsity_columns=20"]
+        result = self.tool_json("analyze", *problem, *settings, "--sparsity", "--low-rank", "8", "--matrix", "gauss_newton")
+        plain = self.tool_json("analyze", *problem, "--matrix", "gauss_newton")
+        spectrum = result["spectrum"]["gauss_newton"]
+        products = 90 + 8 + 20 + 30 + 2 * 18 * 4 + 18 + 18
+        self.assertEqual(spectrum["products"] - plain["spectrum"]["gauss_newton"]["products"], products)
+        planned = result["plan"]["gradient_equivalents"] - plain["plan"]["gradient_equivalents"]
+        made = result["cost"]["gradient_equivalents"] - plain["cost"]["gradient_equivalents"]
+        self.assertAlmostEqual(planned, made, delta=0.01 * made)
+        sparsity = spectrum["sparsity"]
+        self.assertEqual([layer["name"] for layer in sparsity["layers"]], ["0", "2", "4"])
+        for a in range(3):
+            for b in range(3):
+                norm = sparsity["norms"][a][b]
+                self.assertTrue(0 < norm["low"] <= norm["value"] <= norm["high"], norm)
+                self.assertEqual(norm, sparsity["norms"][b][a])
+        self.assertIn(sparsity["structure"], ("dense", "band", "unknown"))
+        self.assertTrue(0 <= sparsity["negligible"]["low"] <= sparsity["negligible"]["value"] <= sparsity["negligible"]["high"] <= 1)
+        self.assertEqual(sparsity["columns"], 20)
+        methods = {method["method"]: method for method in spectrum["low_rank"]["methods"]}
+        self.assertIn("formed up to n = 500", methods["svd"]["note"])
+        self.assertEqual(len(methods["lanczos"]["error"]), 7)  # of 3 pairs at each end
+        for name in ("randomized_svd", "randomized_qr", "nystrom", "indefinite_nystrom"):
+            errors = methods[name]["error"]
+            self.assertEqual(len(errors), 9)
+            self.assertTrue(all(error["low"] <= error["value"] <= error["high"] for error in errors))
+            self.assertTrue(all(a["value"] >= b["value"] for a, b in zip(errors, errors[1:])), name)
+        self.refused(USAGE, "analyze", *problem, "--sparsity", "--set", "analyze.sparsity_products=11", says=["sparsity_products = 11", ">= 12"])
+
+    def test_a_flat_layer_is_found(self):
+        """The weights behind the first layer are 1e-6 of the others': gradients reach it, its curvature is 1e-12 of theirs."""
+        write_safetensors(self.folder / "d.safetensors", {
+            "inputs": ("F64", [[(i * j) % 7 - 3.0 for j in range(1, 4)] for i in range(20)]),
+            "targets": ("F64", [[float(i % 3), float(i % 2)] for i in range(20)])})  # fmt: skip
+        pattern = lambda rows, columns, scale: [[scale * ((3 * i + 5 * j) % 11 - 5.0) for j in range(columns)] for i in range(rows)]
+        write_safetensors(self.folder / "w.safetensors", {
+            "0.weight": ("F64", pattern(5, 3, 0.1)), "0.bias": ("F64", [0.1] * 5),
+            "2.weight": ("F64", pattern(5, 5, 1e-6)), "2.bias": ("F64", [0.1] * 5),
+            "4.weight": ("F64", pattern(2, 5, 0.3)), "4.bias": ("F64", [0.1] * 2)})  # fmt: skip
+        problem = ["--model", "mlp:3-5-5-2", "--data", "d.safetensors", "--loss", "mse", "--dtype", "float64", "--eigenvalues", "2",
+                   "--set", "model.activation=tanh", "--set", "model.parameters=w.safetensors", "--matrix", "gauss_newton"]  # fmt: skip
+        for flags in ([], ["--sparsity"]):
+            result = self.tool_json("analyze", *problem, "--gradient-flow", *flags)
+            flow = result["diagnosis"]["gradient_flow"]
+            self.assertEqual(flow["verdict"], "flat_but_alive", flow["words"])
+            self.assertIn("the curvature of 0 (", flow["words"])
+            self.assertEqual("layer_norms" in result["spectrum"]["gauss_newton"], not flags)
 
     def test_the_same_seed_gives_the_same_numbers(self):
         problem = self.cloud_problem()
@@ -292,7 +389,8 @@ class Analyze(CliTest):
             self.assertAlmostEqual(flow[ratio]["value"], value, delta=value / 2)
         self.assertAlmostEqual(result["cost"]["gradient_equivalents"] - plain["cost"]["gradient_equivalents"], 1, places=6)
         planned = result["plan"]["gradient_equivalents"] - plain["plan"]["gradient_equivalents"]
-        self.assertAlmostEqual(planned, 2, places=6)  # one batch, which is all the data, is measured first
+        norms = 4 * 11 * 1.5  # products with each layer, which a dead network does not need after all
+        self.assertAlmostEqual(planned, 2 + norms, places=6)  # one batch, which is all the data, is measured first
         out, _ = self.tool("analyze", *problem, "--gradient-flow", "--out", "text")
         for word in ("Gradient flow", "Dead signal", "forward variance", "addmm, sigmoid"):
             self.assertIn(word, out)

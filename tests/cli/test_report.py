@@ -89,6 +89,15 @@ class Report(CliTest):
         charts = ["slice-hessian-0", "slice-hessian-1", "plane-hessian-2", "sampling-chart-hessian"]
         self.assert_well((self.folder / "a/report.html"), ["eigenvalues-hessian", "gradient-norms", *charts])
 
+    def test_structure(self):
+        problem = ["--model", "mlp:2-10-10-10-10-3", *self.cloud_problem()[2:]]
+        self.tool("analyze", *problem, "--sparsity", "--low-rank", "5", "--rank", "--out", "a")
+        page = self.folder / "a/report.html"
+        self.assert_well(page, ["eigenvalues-hessian", "low-rank-chart-hessian", "gradient-norms"])
+        source = page.read_text()
+        self.assertEqual(source.count("<th scope=\"row\">"), 5)
+        self.assertIn("heat-8", source)
+
     def test_training(self):
         self.tool("train", *self.cloud_problem(), "--method", "hessian_free", "--steps", "20", "--out", "t")
         self.assert_well((self.folder / "t/report.html"), ["loss-curve", "norms-curve", "damping-curve", "rho-curve"])
