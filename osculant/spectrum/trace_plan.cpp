@@ -80,7 +80,7 @@ int64_t TracePlan::columns_to_deflate() const {
 }
 
 // All M products spent, m columns leave M - 2m samples beside the m estimates of XTrace. Among those that
-// promise an error within 7 % of the least, the narrowest interval.
+// promise an error within 2.5 % of the least, the narrowest interval.
 int64_t TracePlan::most_accurate() const {
   auto samples = [&](int64_t m) { return static_cast<double>(options_.products - 2 * m); };
   auto of_value = [&](int64_t m) {
@@ -88,7 +88,7 @@ int64_t TracePlan::most_accurate() const {
   };
   auto list = candidates();
   double best = of_value(least(list, of_value));
-  std::erase_if(list, [&](int64_t m) { return of_value(m) > 1.15 * best; });
+  std::erase_if(list, [&](int64_t m) { return of_value(m) > 1.05 * best; });
   return least(list, [&](int64_t m) { return variance_beside(m) / samples(m); });
 }
 
