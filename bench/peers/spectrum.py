@@ -9,11 +9,11 @@ import json
 import statistics
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pyhessian.hessian
 import torch
 from curvlinops import HessianLinearOperator, hutchinson_trace, hutchpp_trace, xtrace
 from hessian_eigenthings import HessianOperator, LambdaOperator, hutch_plus_plus, hutchinson, lanczos
@@ -21,6 +21,8 @@ from hessian_eigenthings.loss_fns.standard import supervised_loss
 from products import convolutional_network, dense_network
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
+
+pyhessian = import_module("pyhessian.hessian")  # the package has a class of that name too
 
 EXAMPLES, TRACE_PRODUCTS, TRACE_SEEDS = 256, 100, 200
 
@@ -65,7 +67,7 @@ def hessian_eigenthings_on(net: nn.Module, data: list) -> Solver:
 
 def pyhessian_on(net: nn.Module, data: list) -> Solver:
     def solve(count: int, start: int) -> tuple[np.ndarray, int]:
-        products, product = 0, pyhessian.hessian.hessian_vector_product
+        products, product = 0, pyhessian.hessian_vector_product
 
         def counted(*arguments):
             nonlocal products
@@ -74,9 +76,9 @@ def pyhessian_on(net: nn.Module, data: list) -> Solver:
 
         torch.manual_seed(start)
         net.zero_grad()
-        pyhessian.hessian.hessian_vector_product = counted
-        values, _ = pyhessian.hessian.hessian(net, nn.CrossEntropyLoss(), data=data[0], cuda=False).eigenvalues(top_n=count)
-        pyhessian.hessian.hessian_vector_product = product
+        pyhessian.hessian_vector_product = counted
+        values, _ = pyhessian.hessian(net, nn.CrossEntropyLoss(), data=data[0], cuda=False).eigenvalues(top_n=count)
+        pyhessian.hessian_vector_product = product
         return np.sort(np.array(values))[::-1], products
 
     return solve
