@@ -99,6 +99,22 @@ Formula krylov_cost(double iterations) {
       price, fmt::format("(1.1 + 1.5 i + t/3) b/N, i iterations, t trials; at i = {}, t = 1", iterations));
 }
 
+// Two matrices for each side of a layer's, counted for square layers, and `count` vectors beside.
+Formula two_sided(double count) {
+  return vectors(count + 4, fmt::format("({} n + 2 (rows^2 + columns^2) of each layer) numbers; {} n where "
+                                        "layers are square",
+                                        count, count + 4));
+}
+
+// Diagonals of H from one product every so many steps.
+Formula diagonal_cost(double interval) {
+  double estimate = Price::gradient_graph - Price::gradient + Price::hessian_product;
+  return equivalents(
+      Price::gradient + estimate / interval,
+      fmt::format("(1 + (0.1 + 1.5 p) / interval) b/N, p products an estimate; at p = 1, interval = {}",
+                  interval));
+}
+
 std::vector<MethodInfo> make_table() {
   constexpr double typical_cg = 50;
   double hessian_free_cost =
@@ -120,6 +136,28 @@ std::vector<MethodInfo> make_table() {
       row("rmsprop", "RMSprop, torch's", "v <- a v + (1 - a) g^2, theta <- theta - eta g / (sqrt(v) + eps)",
           "Tieleman & Hinton 2012", methods::rmsprop, vectors(2, "2 n numbers"),
           equivalents(Price::gradient, "b/N")),
+      row("muon", "steps of layers' matrices with all singular values equal; AdamW for the rest",
+          "M <- mu M + (1 - mu) G, U S V' = (1 - mu) G + mu M, X <- (1 - eta w) X - eta max(1, "
+          "rows/columns)^(1/2) U V'",
+          "Jordan et al. 2024; Liu et al. 2025 (match_rms_adamw)", methods::muon, vectors(5, "5 n numbers"),
+          equivalents(Price::gradient, "b/N")),
+      row("soap", "Adam in the eigenbases of Shampoo's factors",
+          "L <- b L + (1 - b) G G', R <- b R + (1 - b) G'G, X <- X - eta Q_L adam(Q_L' G Q_R) Q_R', Q their "
+          "eigenvectors",
+          "Vyas et al. 2024", methods::soap, two_sided(6), equivalents(Price::gradient, "b/N")),
+      row("shampoo", "a factor for each side of a layer's matrix, steps as long as Adam's",
+          "L <- b2 L + (1 - b2) G G', R <- b2 R + (1 - b2) G'G, P = L^(-1/4) M R^(-1/4), "
+          "X <- X - eta P norm(adam) / norm(P)",
+          "Gupta, Koren & Singer 2018; Agarwal et al. 2020 (grafting); Anil et al. 2020; Shi et al. 2023",
+          methods::shampoo, two_sided(6), equivalents(Price::gradient, "b/N")),
+      row("adahessian", "Adam with the Hessian's diagonal in place of the gradient's size",
+          "m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) D^2, D = abs(z H z), z random signs, "
+          "theta <- theta - eta (m / (1 - b1^t)) / ((v / (1 - b2^t))^(k/2) + eps)",
+          "Yao et al. 2021", methods::adahessian, vectors(7, "7 n numbers"), diagonal_cost(1)),
+      row("sophia", "clipped steps along the mean gradient over a mean of curvature diagonals",
+          "m <- b1 m + (1 - b1) g, every so many steps h <- b2 h + (1 - b2) (z H z), z random signs, "
+          "theta <- (1 - eta w) theta - eta clip(m / max(gamma h, eps), 1)",
+          "Liu et al. 2023", methods::sophia, vectors(6, "6 n numbers"), diagonal_cost(10)),
       row("lbfgs", "limited-memory BFGS with strong Wolfe line search; for full batches",
           "theta <- theta - a H g, H the BFGS inverse of the last pairs (step, change of g), a by strong "
           "Wolfe",
@@ -217,8 +255,8 @@ namespace methods {
 namespace {
 
 template <class Options>
-Method torch_method(const char* name, const Options& options,
-                    std::unique_ptr<Direction> (*make)(const Options&)) {
+Method whole_steps(const char* name, const Options& options,
+                   std::unique_ptr<Direction> (*make)(const Options&)) {
   options.check();
   return Method(name, [options, make](const Objective&) {
     return MethodParts{make(options), fixed_rate(), std::nullopt};
@@ -228,19 +266,37 @@ Method torch_method(const char* name, const Options& options,
 }  // namespace
 
 Method sgd(const SgdOptions& options) {
-  return torch_method<SgdOptions>("sgd", options, torch_sgd);
+  return whole_steps<SgdOptions>("sgd", options, torch_sgd);
 }
 Method momentum(const MomentumOptions& options) {
-  return torch_method<MomentumOptions>("momentum", options, torch_sgd);
+  return whole_steps<MomentumOptions>("momentum", options, torch_sgd);
 }
 Method adam(const AdamOptions& options) {
-  return torch_method("adam", options, torch_adam);
+  return whole_steps("adam", options, torch_adam);
 }
 Method adamw(const AdamWOptions& options) {
-  return torch_method("adamw", options, torch_adamw);
+  return whole_steps("adamw", options, torch_adamw);
 }
 Method rmsprop(const RmspropOptions& options) {
-  return torch_method("rmsprop", options, torch_rmsprop);
+  return whole_steps("rmsprop", options, torch_rmsprop);
+}
+Method muon(const MuonOptions& options) {
+  return whole_steps("muon", options, muon_direction);
+}
+Method soap(const SoapOptions& options) {
+  return whole_steps("soap", options, soap_direction);
+}
+Method shampoo(const ShampooOptions& options) {
+  return whole_steps("shampoo", options, shampoo_direction);
+}
+Method adahessian(const AdahessianOptions& options) {
+  return whole_steps("adahessian", options, adahessian_direction);
+}
+Method sophia(const SophiaOptions& options) {
+  options.check();
+  return Method("sophia", [options](const Objective& objective) {
+    return MethodParts{sophia_direction(options, objective), fixed_rate(), std::nullopt};
+  });
 }
 
 namespace {

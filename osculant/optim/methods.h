@@ -5,16 +5,21 @@
 #include <string>
 #include <vector>
 
+#include "osculant/optim/directions/adahessian.h"
 #include "osculant/optim/directions/cubic_newton.h"
 #include "osculant/optim/directions/hessian_free.h"
 #include "osculant/optim/directions/inverse_correction.h"
 #include "osculant/optim/directions/lbfgs.h"
 #include "osculant/optim/directions/levenberg_marquardt.h"
 #include "osculant/optim/directions/lsr1.h"
+#include "osculant/optim/directions/muon.h"
 #include "osculant/optim/directions/newton.h"
 #include "osculant/optim/directions/newton_cg.h"
 #include "osculant/optim/directions/newton_minres.h"
 #include "osculant/optim/directions/quasi_newton.h"
+#include "osculant/optim/directions/shampoo.h"
+#include "osculant/optim/directions/soap.h"
+#include "osculant/optim/directions/sophia.h"
 #include "osculant/optim/directions/torch_optimizer.h"
 #include "osculant/optim/directions/trust_region.h"
 #include "osculant/optim/method.h"
@@ -30,6 +35,11 @@ Method momentum(const MomentumOptions& options = {});
 Method adam(const AdamOptions& options = {});
 Method adamw(const AdamWOptions& options = {});
 Method rmsprop(const RmspropOptions& options = {});
+Method muon(const MuonOptions& options = {});
+Method soap(const SoapOptions& options = {});
+Method shampoo(const ShampooOptions& options = {});
+Method adahessian(const AdahessianOptions& options = {});
+Method sophia(const SophiaOptions& options = {});
 Method lbfgs(const LbfgsOptions& options = {});
 Method lsr1(const Lsr1Options& options = {});
 Method bfgs(const QuasiNewtonOptions& options = {});

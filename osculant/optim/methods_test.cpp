@@ -29,10 +29,16 @@ std::vector<Spectrum> spectra() {
 }
 
 TEST(Methods, first_order_ones_go_down_quadratics) {
-  std::vector<Method> methods{
-      methods::sgd({.learning_rate = 0.05}), methods::momentum({.learning_rate = 0.02}),
-      methods::adam({.learning_rate = 0.02}), methods::adamw({.learning_rate = 0.02, .weight_decay = 0}),
-      methods::rmsprop({.learning_rate = 0.005})};
+  std::vector<Method> methods{methods::sgd({.learning_rate = 0.05}),
+                              methods::momentum({.learning_rate = 0.02}),
+                              methods::adam({.learning_rate = 0.02}),
+                              methods::adamw({.learning_rate = 0.02, .weight_decay = 0}),
+                              methods::rmsprop({.learning_rate = 0.005}),
+                              methods::muon({.adam_learning_rate = 0.02}),
+                              methods::soap({.learning_rate = 0.02, .weight_decay = 0}),
+                              methods::shampoo({.learning_rate = 0.02}),
+                              methods::adahessian(),
+                              methods::sophia({.learning_rate = 0.005})};
   for (const auto& [name, values] : spectra()) {
     for (const auto& method : methods) {
       auto q = testing::quadratic(values);
@@ -160,6 +166,11 @@ TEST(Methods, all_train_a_small_network) {
       methods::adam({.learning_rate = 0.02}),
       methods::adamw({.learning_rate = 0.02}),
       methods::rmsprop({.learning_rate = 0.01}),
+      methods::muon({.adam_learning_rate = 0.02}),
+      methods::soap({.learning_rate = 0.02}),
+      methods::shampoo({.learning_rate = 0.02}),
+      methods::adahessian(),
+      methods::sophia({.learning_rate = 0.02, .gamma = 1}),
       methods::hessian_free(),
       methods::inverse_correction({.learning_rate = 0.5, .cutoff = 1e-3, .line_search = true})};
   for (auto& method : quasi_newton_methods()) methods.push_back(std::move(method));

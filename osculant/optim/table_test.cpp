@@ -159,6 +159,9 @@ OptionMap options_of(const std::string& method, const Objective& objective) {
   if (method == "adam") return {{"learning_rate", 0.05}};
   if (method == "adamw") return {{"learning_rate", 0.05}, {"weight_decay", 0.0}};
   if (method == "rmsprop") return {{"learning_rate", 0.01}};
+  if (method == "muon") return {{"learning_rate", 0.05}, {"adam_learning_rate", 0.05}};
+  if (method == "soap") return {{"learning_rate", 0.05}, {"weight_decay", 0.0}};
+  if (method == "shampoo" || method == "sophia") return {{"learning_rate", 0.05}};
   return {};
 }
 

@@ -1,6 +1,7 @@
 // Objectives that the tests of this folder share. Each call makes fresh parameters.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -8,6 +9,7 @@
 #include "osculant/objective/linearization.h"
 #include "osculant/objective/objective.h"
 #include "osculant/optim/direction.h"
+#include "osculant/optim/stepper.h"
 
 namespace osculant::testing {
 
@@ -73,6 +75,43 @@ inline Objective small_mlp(int64_t batch_size = 48) {
   return Objective(small_net(), MeanSquaredError(), small_data().batches(batch_size));
 }
 
+// A convolution, its kernel [4, 1, 2, 2], two tanh layers [4, 4] and a linear one [6, 4], on 40 images of 3 x
+// 3: every layer's matrix has four columns, and gradients of full rank.
+inline Objective small_cnn() {
+  auto leaf = [](at::IntArrayRef shape, uint64_t seed) {
+    return (0.5 * normal(shape, seed)).requires_grad_();
+  };
+  Tensor K = leaf({4, 1, 2, 2}, 51), k = leaf({4}, 52), W = leaf({4, 4}, 53), b = leaf({4}, 54),
+         V = leaf({4, 4}, 55), c = leaf({4}, 56), U = leaf({6, 4}, 57);
+  Model model({{"K", K}, {"k", k}, {"W", W}, {"b", b}, {"V", V}, {"c", c}, {"U", U}},
+              [=](const Model::Inputs& x) -> Model::Outputs {
+                Tensor h = at::tanh(at::conv2d(x[0], K, k)).mean({2, 3});
+                h = at::tanh(at::linear(at::tanh(at::linear(h, W, b)), V, c));
+                return {at::linear(h, U)};
+              });
+  Dataset data(normal({40, 1, 3, 3}, 58), normal({40, 6}, 59));
+  return Objective(model, MeanSquaredError(), data.full());
+}
+
+// A step of `method` and, on a copy of the objective, of its transcription: (gradient, theta) -> new theta,
+// parameter by parameter. They are to agree after each of `steps`.
+template <class Transcription>
+void expect_same_steps(const Objective& ours, const Objective& theirs, Stepper& stepper, int steps,
+                       Transcription transcription) {
+  auto& layout = theirs.layout();
+  Tensor start = layout.theta().clone();
+  for (int i = 1; i <= steps; ++i) {
+    auto g = layout.unflatten(theirs.value_and_gradient().second),
+         x = layout.unflatten(layout.theta().clone());
+    transcription(g, x);
+    layout.assign(layout.flatten(x));
+    stepper.step();
+    Tensor difference = ours.layout().theta() - layout.theta(), path = layout.theta() - start;
+    ASSERT_LE(difference.norm().item<double>(), 1e-10 * path.norm().item<double>()) << "step " << i;
+  }
+  ASSERT_GT((layout.theta() - start).norm().item<double>(), 1e-2);
+}
+
 // One proposal at the objective's theta.
 inline Step propose(Direction& direction, const Objective& objective, double damping = 0) {
   auto linearization = objective.linearize(direction.needs());
@@ -81,6 +120,16 @@ inline Step propose(Direction& direction, const Objective& objective, double dam
   StepContext context{*linearization, linearization->gradient(), samples, 1, random};
   direction.prepare(context);
   return direction.propose(context, Damping({.initial = damping}));
+}
+
+// The same for a gradient given.
+inline Step propose(Direction& direction, const Objective& objective, const Tensor& gradient) {
+  auto linearization = objective.linearize(direction.needs());
+  RandomStream random(0, "test");
+  Samples samples(objective, objective, random);
+  StepContext context{*linearization, gradient, samples, 1, random};
+  direction.prepare(context);
+  return direction.propose(context, Damping({.initial = 0}));
 }
 
 inline double relative_difference(const Tensor& a, const Tensor& b) {

@@ -72,5 +72,8 @@ using Momentum = OptimizerOf<MomentumOptions, methods::momentum>;
 using Adam = OptimizerOf<AdamOptions, methods::adam>;
 using AdamW = OptimizerOf<AdamWOptions, methods::adamw>;
 using RMSprop = OptimizerOf<RmspropOptions, methods::rmsprop>;
+using Muon = OptimizerOf<MuonOptions, methods::muon>;
+using Soap = OptimizerOf<SoapOptions, methods::soap>;
+using Shampoo = OptimizerOf<ShampooOptions, methods::shampoo>;
 
 }  // namespace osculant::optim

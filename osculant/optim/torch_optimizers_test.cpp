@@ -60,6 +60,20 @@ TEST(TorchOptimizers, StepAsTorchsOwnUnderItsSchedulers) {
   EXPECT_LT(apart(ours, theirs), 1e-12);
 }
 
+TEST(TorchOptimizers, SeeALayersMatrixAsOne) {
+  auto left = [](auto make) {
+    auto net = network();
+    auto optimizer = make(net->parameters());
+    auto loss = [&] { return net->forward(inputs()).sub(1).square().mean().template item<double>(); };
+    double start = loss();
+    steps_of(net, optimizer, 60);
+    return loss() / start;
+  };
+  EXPECT_LT(left([](auto p) { return optim::Muon(p, {.adam_learning_rate = 0.02}); }), 0.05);
+  EXPECT_LT(left([](auto p) { return optim::Soap(p, {.learning_rate = 0.02}); }), 0.05);
+  EXPECT_LT(left([](auto p) { return optim::Shampoo(p, {.learning_rate = 0.02}); }), 0.05);
+}
+
 TEST(TorchOptimizers, GroupsHaveRatesOfTheirOwn) {
   auto ours = network(), theirs = network();
   auto groups = [](const nn::Sequential& net, auto slow) {
