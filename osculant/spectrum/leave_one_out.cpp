@@ -16,6 +16,10 @@ LeaveOneOut LeaveOneOut::first(int64_t m) const {
   return {n_, R_.narrow(0, 0, m).narrow(1, 0, m), W_.narrow(0, 0, m).narrow(1, 0, m)};
 }
 
+Tensor LeaveOneOut::U() const {
+  return W_ - S_ * along_;
+}
+
 Tensor LeaveOneOut::squared_lengths() const {
   return static_cast<double>(n_) - U().square().sum(0);
 }

@@ -37,7 +37,7 @@ class LeaveOneOut {
 
  private:
   Tensor squared_lengths() const;  // norm(P_i o_i)^2
-  Tensor U() const { return W_ - S_ * along_; }
+  Tensor U() const;
 
   int64_t n_ = 0;
   Tensor R_, W_;

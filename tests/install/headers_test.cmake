@@ -5,6 +5,11 @@ file(GLOB_RECURSE HEADERS RELATIVE ${WORK}/include ${WORK}/include/osculant/*.h)
 if(NOT HEADERS)
   message(FATAL_ERROR "no headers were installed under ${WORK}/include")
 endif()
+foreach(DIRECTORY ${TORCH_INCLUDES})  # of libtorch's two folders, the list in a test's command keeps the first
+  if(EXISTS ${DIRECTORY}/torch/csrc/api/include)
+    list(APPEND TORCH_INCLUDES ${DIRECTORY}/torch/csrc/api/include)
+  endif()
+endforeach()
 list(TRANSFORM TORCH_INCLUDES PREPEND "-isystem" OUTPUT_VARIABLE INCLUDES)
 
 set(FAILED "")
