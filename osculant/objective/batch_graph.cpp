@@ -6,20 +6,14 @@
 
 #include "osculant/base/error.h"
 #include "osculant/linop/vector_space.h"
+#include "osculant/objective/differentiate.h"
 #include "osculant/objective/output_jacobian.h"
 
 namespace osculant {
-namespace {
-
-using torch::autograd::grad;
 using torch::autograd::variable_list;
 
-enum class Graph { release, retain, create };  // after the pass: freed, usable again, differentiable again
-
-// d outputs / d inputs along `weights`, leaving out outputs that carry no graph. Undefined where an input is
-// not reached.
 variable_list grad_of(const variable_list& outputs, const variable_list& inputs, const variable_list& weights,
-                      Graph graph = Graph::retain) {
+                      Graph graph) {
   variable_list reached, reached_weights;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!outputs[i].defined() || !outputs[i].requires_grad()) continue;
@@ -28,11 +22,9 @@ variable_list grad_of(const variable_list& outputs, const variable_list& inputs,
     if (!weights.empty()) reached_weights.push_back(weights[i]);
   }
   if (reached.empty()) return variable_list(inputs.size());
-  return grad(reached, inputs, reached_weights, graph != Graph::release, graph == Graph::create,
-              /*allow_unused=*/true);
+  return torch::autograd::grad(reached, inputs, reached_weights, graph != Graph::release,
+                               graph == Graph::create, /*allow_unused=*/true);
 }
-
-}  // namespace
 
 BatchGraph::BatchGraph(const Term& term, Batch batch, const Needs& needs)
     : layout_(&term.model.layout()), loss_(&*term.loss), batch_(std::move(batch)) {
@@ -74,6 +66,26 @@ void BatchGraph::add_gradient(Tensor& flat) const {
 
 void BatchGraph::add_hessian_product(Tensor& flat, const std::vector<Tensor>& v, double scale) const {
   layout_->accumulate(flat, grad_of(gradient_, layout_->leaves(), v), scale);
+}
+
+std::vector<Tensor> BatchGraph::hessian_product(const std::vector<Tensor>& v, Graph after) const {
+  return grad_of(gradient_, layout_->leaves(), v, after);
+}
+
+// J' (d2 l / dz2) (J v) from the graph of z: aliases keep outputs that are made of each other apart.
+std::vector<Tensor> BatchGraph::gauss_newton_product(const std::vector<Tensor>& v, Graph after) const {
+  auto Jv = grad_of(pulled_dummy_, dummy_, v, after);
+  variable_list z, varied, sources, directions;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    z.push_back(at::alias(outputs_[i]));
+    if (!z[i].requires_grad()) continue;
+    varied.push_back(z[i]);
+    sources.push_back(outputs_[i]);
+    directions.push_back(Jv[i]);
+  }
+  if (varied.empty()) return variable_list(layout_->leaves().size());
+  auto w = grad_of({loss_->sum(z, batch_)}, varied, {}, Graph::create);
+  return grad_of(sources, layout_->leaves(), grad_of(w, varied, directions, after), after);
 }
 
 std::vector<Tensor> BatchGraph::push_forward(const std::vector<Tensor>& v) const {

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "osculant/objective/differentiate.h"
 #include "osculant/objective/linearization.h"
 
 namespace osculant {
@@ -21,6 +22,11 @@ class BatchGraph {
   const Tensor& sum() const { return sum_; }                  // scalar, detached
   const Tensor& denominator() const { return denominator_; }  // scalar, detached
   int64_t outputs_size() const { return outputs_size_; }      // entries of all outputs
+
+  const std::vector<Tensor>& gradient() const { return gradient_; }  // with a graph if made for hessian
+  // Of the sum, parameter by parameter, undefined for zeros; differentiable again with Graph::create.
+  std::vector<Tensor> hessian_product(const std::vector<Tensor>& v, Graph after) const;
+  std::vector<Tensor> gauss_newton_product(const std::vector<Tensor>& v, Graph after) const;
 
   void add_gradient(Tensor& flat) const;
   void release_gradient() { gradient_.clear(); }  // when no Hessian product will need it

@@ -93,6 +93,9 @@ class Linearization {
   // Error(memory) where A of a batch is larger than the memory budget.
   void gauss_newton_root(const std::function<void(const Tensor& A, const Tensor& r)>& visit);
 
+  // The first regulariser whose value or gradient is not finite, by name, where the data terms' are; else "".
+  std::string not_finite();
+
   const Objective& objective() const { return objective_; }
   const Needs& needs() const { return needs_; }
   GraphReport graphs();  // builds them if nobody has asked for a product yet
@@ -101,6 +104,8 @@ class Linearization {
   struct State;
   void check_epoch() const;
   void first_pass();  // value, gradient and the graphs worth keeping, in one sweep over the data
+  void sweep_penalties();
+  Tensor penalty_product(const Tensor& V);
   void require(bool need, const char* what, const char* field) const;
   template <class Product>
   Tensor product(const Tensor& V, const char* what, bool with_regularizers, Product apply);

@@ -125,26 +125,49 @@ Objective Objective::plus(std::shared_ptr<const Regularizer> regularizer) const 
   return Objective(std::move(state));
 }
 
-Objective Objective::without_regularizers() const {
+Objective Objective::with_regularizers(std::vector<std::shared_ptr<const Regularizer>> regularizers) const {
   auto state = std::make_shared<State>(*state_);
-  state->regularizers.clear();
+  state->regularizers = std::move(regularizers);
   return Objective(std::move(state));
+}
+
+Objective Objective::without_regularizers() const {
+  return with_regularizers({});
+}
+
+Objective Objective::advanced() const {
+  auto regularizers = state_->regularizers;
+  for (auto& regularizer : regularizers)
+    if (auto next = regularizer->advanced(*this)) regularizer = next;
+  return with_regularizers(std::move(regularizers));
 }
 
 Batch Objective::batch(size_t term, int64_t i) const {
   return state_->terms[term].data.batch(i).to(layout().device(), layout().dtype());
 }
 
-Tensor Objective::parameter_value() const {
+namespace {
+
+Tensor scalar(Tensor value, const std::string& what) {
+  if (value.numel() != 1)
+    fail_usage(
+        fmt::format("objective: {} returned shape {}: must be a scalar", what, c10::str(value.sizes())));
+  return value;
+}
+
+}  // namespace
+
+Tensor Objective::function_value() const {
+  return scalar(state_->function(), "the function of the parameters");
+}
+
+Tensor Objective::penalty_value() const {
   Tensor value;
-  if (state_->function) value = state_->function();
   for (const auto& regularizer : state_->regularizers) {
-    Tensor penalty = regularizer->value(layout());
+    if (regularizer->of_data() != nullptr) continue;
+    Tensor penalty = scalar(regularizer->value(layout()), "regulariser " + regularizer->name());
     value = value.defined() ? value + penalty : penalty;
   }
-  if (value.defined() && value.numel() != 1)
-    fail_usage(fmt::format("objective: the function of the parameters returned shape {}: must be a scalar",
-                           c10::str(value.sizes())));
   return value;
 }
 

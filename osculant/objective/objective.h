@@ -58,6 +58,12 @@ class Objective {
   // The same objective plus R. Shares terms, ledger and memory budget with this one.
   Objective plus(std::shared_ptr<const Regularizer> regularizer) const;
 
+  // The same objective with other regularisers. Shares terms, ledger and memory budget with this one.
+  Objective with_regularizers(std::vector<std::shared_ptr<const Regularizer>> regularizers) const;
+
+  // The same objective with its regularisers as the next step sees them (Regularizer::advanced).
+  Objective advanced() const;
+
   // The data terms alone. Shares ledger and memory budget with this one.
   Objective without_regularizers() const;
 
@@ -77,7 +83,8 @@ class Objective {
 
   // For those that walk the data themselves (Linearization, per-example quantities).
   Batch batch(size_t term, int64_t i) const;  // on the parameters' device, in their dtype
-  Tensor parameter_value() const;  // function of the parameters + regularisers: scalar or undefined
+  Tensor function_value() const;              // of a function of the parameters: a scalar with its graph
+  Tensor penalty_value() const;  // of the regularisers of parameters alone: the same, or undefined
   void charge(double price, double examples, double count = 1) const;  // against the whole training set
 
  private:

@@ -9,6 +9,7 @@
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
+#include "osculant/objective/penalties.h"
 
 namespace osculant {
 namespace {
@@ -57,6 +58,23 @@ Measured measure(const Objective& objective, const PlannedWork& work) {
           m.value_seconds / terms, m.graph_bytes / terms,     m.working_bytes};
 }
 
+struct PenaltyWork {
+  double sweep = 0, product = 0, rebuilt_product = 0;
+};
+
+// What regularisers of the data add. A product's second sweep is counted also where phi is linear.
+PenaltyWork penalty_work(const Objective& objective, const Needs& needs) {
+  Penalties penalties(objective);
+  if (penalties.empty()) return {};
+  Needs own = penalties.needs(true);
+  double graph = (own.hessian ? Price::gradient_graph : 0) + (own.gauss_newton ? Price::output_graph : 0);
+  double shared = (own.hessian && needs.hessian ? Price::gradient_graph : 0) +
+                  (own.gauss_newton && needs.gauss_newton ? Price::output_graph : 0);
+  double features = penalties.features_price(), gradient = penalties.gradient_price();
+  return {graph - shared + features + gradient, penalties.products_price() + penalties.rest_price(),
+          2 * (graph + features) + gradient};
+}
+
 }  // namespace
 
 Plan plan(const Objective& objective, const PlannedWork& work) {
@@ -82,7 +100,9 @@ Plan plan(const Objective& objective, const PlannedWork& work) {
   double share = kept / batches, rebuilt = batches - kept;
   auto values = static_cast<double>(work.evaluations);
   auto H = static_cast<double>(work.hessian_products), G = static_cast<double>(work.gauss_newton_products);
+  PenaltyWork penalty = penalty_work(objective, work.needs);
   plan.gradient_equivalents =
+      penalty.sweep + H * (penalty.product + (1 - share) * penalty.rebuilt_product) +
       objective.ledger().gradient_equivalents() - charged + (work.needs.hessian ? Price::gradient_graph : 0) +
       (work.needs.gauss_newton ? Price::output_graph : 0) +
       H * (share * Price::hessian_product + (1 - share) * Price::hessian_product_recomputed) +

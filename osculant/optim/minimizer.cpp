@@ -84,6 +84,7 @@ Minimizer::Minimizer(Objective objective, const Method& method, MinimizeOptions 
                 .schedule = options_.schedule,
                 .learning_rates = options_.learning_rates,
                 .clip_gradient_norm = options_.clip_gradient_norm,
+                .sharpness_radius = options_.sharpness_radius,
                 .averaging = options_.averaging}) {
   if (!options_.target.empty()) target_ = Target::parse(options_.target);
 }

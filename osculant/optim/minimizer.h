@@ -59,9 +59,10 @@ struct MinimizeOptions {
 
   uint64_t seed = 0;
   int64_t batch_size = 0;  // 0: the data source's; full_batch
-  Schedule schedule = {};  // these four as in StepperOptions
+  Schedule schedule = {};  // these five as in StepperOptions
   std::vector<ParameterRule> learning_rates = {};
   double clip_gradient_norm = 0;
+  double sharpness_radius = 0;
   double averaging = 0;          // evaluations, and theta after the run, are those of the average
   int64_t evaluate_every = 0;    // steps; 0: every step on the full batch, every epoch otherwise
   int64_t max_failures = 10;     // steps in a row that were not finite

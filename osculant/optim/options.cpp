@@ -46,6 +46,11 @@ void OptionLister::flag(const std::string& name, bool& field, const char* doc) {
   options.push_back({name, field ? "true" : "false", "true, false", doc});
 }
 
+void OptionLister::text(const std::string& name, std::string& field, const char* constraint,
+                        const char* doc) {
+  options.push_back({name, field, constraint, doc});
+}
+
 size_t OptionLister::word(const std::string& name, const std::vector<std::string>& words, size_t chosen,
                           const char* doc) {
   options.push_back({name, words[chosen], fmt::format("{}", fmt::join(words, ", ")), doc});
@@ -111,6 +116,14 @@ void OptionReader::flag(const std::string& name, bool& field, const char*) {
     field = *text == "true";
   else
     fail_option(name, shown(*value), "true or false");
+}
+
+void OptionReader::text(const std::string& name, std::string& field, const char* constraint, const char*) {
+  const auto* value = find(name);
+  if (!value) return;
+  const auto* text = std::get_if<std::string>(value);
+  if (!text || text->empty()) fail_option(name, shown(*value), constraint);
+  field = *text;
 }
 
 size_t OptionReader::word(const std::string& name, const std::vector<std::string>& words, size_t chosen,

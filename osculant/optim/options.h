@@ -41,6 +41,7 @@ class OptionVisitor {
   virtual void integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                        const Choices<int64_t>& names = {}) = 0;
   virtual void flag(const std::string& name, bool& field, const char* doc) = 0;
+  virtual void text(const std::string& name, std::string& field, const char* constraint, const char* doc) = 0;
 
   template <class Enum>
   void choice(const std::string& name, Enum& field, const Choices<Enum>& choices, const char* doc) {
@@ -67,6 +68,7 @@ class OptionLister : public OptionVisitor {
   void integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                const Choices<int64_t>& names = {}) override;
   void flag(const std::string& name, bool& field, const char* doc) override;
+  void text(const std::string& name, std::string& field, const char* constraint, const char* doc) override;
   std::vector<OptionInfo> options;
 
  protected:
@@ -84,6 +86,7 @@ class OptionReader : public OptionVisitor {
   void integer(const std::string& name, int64_t& field, const char* constraint, const char* doc,
                const Choices<int64_t>& names = {}) override;
   void flag(const std::string& name, bool& field, const char* doc) override;
+  void text(const std::string& name, std::string& field, const char* constraint, const char* doc) override;
   // Throws Error(usage), naming the nearest, for a value that no option has asked for.
   void require_all_read() const;
 

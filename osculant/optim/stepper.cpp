@@ -57,6 +57,7 @@ void StepperOptions::check() const {
   for (const auto& rule : learning_rates)
     require_non_negative("learning_rate of \"" + rule.match + "\"", rule.value);
   require_non_negative("clip_gradient_norm", clip_gradient_norm);
+  require_non_negative("sharpness_radius", sharpness_radius);
   require_between("averaging", averaging, 0, 1);
 }
 
@@ -85,6 +86,9 @@ Stepper::Stepper(Objective objective, const Method& method, const StepperOptions
     fail_usage(fmt::format(
         "{} of method {}: it finds the length of its steps itself",
         options_.learning_rates.empty() ? "schedule" : "learning_rate of a parameter group", method_name_));
+  if (options_.sharpness_radius > 0 && !parts_.rule->takes_all())
+    fail_usage(fmt::format("sharpness_radius of method {}: it judges its steps by the loss where they start",
+                           method_name_));
   if (!options_.learning_rates.empty())
     rates_ = per_coordinate(objective_.layout(), options_.learning_rates, 1);
   if (options_.averaging > 0) average_ = objective_.layout().theta().clone();
@@ -122,8 +126,9 @@ Stepper::Pending& Stepper::pending() {
   if (pending_) return *pending_;
   Stopwatch watch;
   double before = objective_.ledger().gradient_equivalents();
-  auto batch = batch_objective();
   auto state = forward_.snapshot();
+  auto batch = batch_objective().with_regularizers(objective_.regularizers()).advanced();
+  forward_.restore(state);
   auto linearization = batch.linearize(parts_.direction->needs() | Needs{.gradient = true});
   double gradient_norm = norm_of(linearization->gradient());
   auto after = forward_.snapshot();
@@ -199,6 +204,8 @@ StepRecord Stepper::make(const std::function<void(StepRecord&)>& work) {
     record.finite = false;
     record.note =
         fmt::format("skipped: loss {:.4g}, gradient norm {:.4g}", record.loss_before, record.gradient_norm);
+    std::string blamed = here.linearization->not_finite();
+    if (!blamed.empty()) record.note += fmt::format("; regulariser {} is not finite", blamed);
   }
   if (record.interrupted) {  // as if it had not begun
     forward_.restore(here.after);
@@ -218,9 +225,21 @@ void Stepper::attempt(StepRecord& record) {
   last_good_ = objective_.layout().snapshot();
   auto& linearization = *here->linearization;
   Tensor gradient = linearization.gradient();
-  if (options_.clip_gradient_norm > 0 && record.gradient_norm > options_.clip_gradient_norm)
-    gradient = gradient * (options_.clip_gradient_norm / record.gradient_norm);
-  Samples samples(given_ ? here->objective : objective_, here->objective, random_);
+  double norm = record.gradient_norm;
+  if (options_.sharpness_radius > 0 && norm > 0) {
+    gradient = uphill_gradient(*here);
+    norm = norm_of(gradient);
+    if (!usable(0, norm, gradient.scalar_type())) {
+      record.finite = false;
+      record.note = fmt::format("skipped: gradient norm {:.4g} at sharpness_radius {}", norm,
+                                options_.sharpness_radius);
+      return;
+    }
+  }
+  if (options_.clip_gradient_norm > 0 && norm > options_.clip_gradient_norm)
+    gradient = gradient * (options_.clip_gradient_norm / norm);
+  Objective whole = objective_.with_regularizers(here->objective.regularizers());
+  Samples samples(given_ ? here->objective : whole, here->objective, random_);
   StepContext context{linearization, gradient, samples, record.step, random_};
   parts_.direction->prepare(context);
   check_noise(record, context);
@@ -235,6 +254,22 @@ void Stepper::attempt(StepRecord& record) {
     if (outcome.accepted) return;
   }
   forward_.restore(here->before);
+}
+
+// The gradient at theta + rho g / norm(g), under the masks of the gradient g.
+Tensor Stepper::uphill_gradient(const Pending& here) const {
+  struct Return {
+    const Stepper& stepper;
+    const Pending& here;
+    ~Return() {
+      stepper.objective_.layout().restore(*stepper.last_good_);
+      stepper.forward_.restore(here.after);
+    }
+  } guard{*this, here};
+  objective_.layout().add(here.linearization->gradient(),
+                          options_.sharpness_radius / here.point.gradient_norm);
+  forward_.restore_generator(here.before);
+  return here.objective.value_and_gradient().second;
 }
 
 // The direction's step, scaled where the run says so, its model that of the true gradient.
@@ -376,7 +411,9 @@ void Stepper::apply(const Step& step, const StepOutcome& outcome, const Trials& 
   // The line search has linearised the new point: on the full batch that is the next step's work, done. A
   // pass that changes buffers or draws dropout masks has to be made anew.
   auto needs = parts_.direction->needs();
-  bool enough = kept.linearization && !needs.hessian && !needs.gauss_newton && !needs.outputs;
+  bool moves = here->objective.regularizers() != objective_.regularizers();  // the next step has others
+  objective_ = objective_.with_regularizers(here->objective.regularizers());
+  bool enough = kept.linearization && !needs.hessian && !needs.gauss_newton && !needs.outputs && !moves;
   if (!enough || !takes_full_batch() || !(here->before == here->after)) return;
   double value = kept.linearization->value(), norm = norm_of(kept.linearization->gradient());
   Point point{value, norm, usable(value, norm, layout.dtype()), here->point.is_training_loss};
@@ -451,6 +488,13 @@ void Stepper::save(Archive& archive) const {
               std::vector<double>{static_cast<double>(c.steps), static_cast<double>(c.failures),
                                   static_cast<double>(c.rejections), static_cast<double>(c.failed),
                                   static_cast<double>(c.rejected), c.seconds, c.gradient_equivalents});
+  std::vector<std::string> names;
+  for (const auto& regularizer : objective_.regularizers()) {
+    auto state = archive.scope(fmt::format("regularizer.{}", names.size()));
+    regularizer->save(state);
+    names.push_back(regularizer->name());
+  }
+  archive.put("regularizers", names);
   // The ledger's total when the next step's work begins; work that is there already is paid for.
   bool prepaid = pending_ && pending_->equivalents == 0 && pending_->epoch == objective_.layout().epoch();
   archive.put("prepaid", prepaid);
@@ -471,6 +515,17 @@ void Stepper::load(const Archive& archive) {
                           fmt::join(archive.texts("parameters"), ", ")));
   auto& layout = objective_.layout();
   pending_.reset();
+  auto regularizers = objective_.regularizers();
+  if (archive.contains("regularizers")) {
+    std::vector<std::string> names;
+    for (const auto& regularizer : regularizers) names.push_back(regularizer->name());
+    require_same("list of regularisers", fmt::format("[{}]", fmt::join(archive.texts("regularizers"), ", ")),
+                 fmt::format("[{}]", fmt::join(names, ", ")));
+    for (size_t i = 0; i < regularizers.size(); ++i)
+      if (auto loaded = regularizers[i]->loaded(archive.scope(fmt::format("regularizer.{}", i)), layout))
+        regularizers[i] = loaded;
+    objective_ = objective_.with_regularizers(regularizers);
+  }
   layout.assign(archive.tensor("theta", layout.theta()));
   last_good_.reset();
   if (archive.contains("last_good"))

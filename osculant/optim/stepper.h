@@ -33,6 +33,10 @@ struct StepperOptions {
       {};  // the last matching glob's value times the method's own rate
 
   double clip_gradient_norm = 0;  // directions follow g min(1, clip / norm(g)); 0: as it is
+  // > 0: sharpness-aware steps (Foret et al. 2021): directions follow the gradient of the step's batch at
+  // theta + rho g / norm(g), rho this radius, for one gradient more a step. For methods that take their steps
+  // as they are; refused for the others.
+  double sharpness_radius = 0;
   double averaging = 0;  // in (0, 1]: average <- average + max(1 - averaging, 1/t) (theta - average) after
                          // step t, t = 1 for the first; at 1 the mean of all iterates. 0: none
   void check() const;
@@ -43,7 +47,8 @@ struct StepperOptions {
 // the data order and the counters.
 //
 // A value, gradient or step that is not finite never reaches the parameters: the step is skipped, and
-// counted.
+// counted. Regularisers that draw or carry something along go on with each step that is taken; the batch of a
+// step has those of the stepper's objective.
 class Stepper {
  public:
   Stepper(Objective objective, const Method& method, const StepperOptions& options = {});
@@ -114,6 +119,7 @@ class Stepper {
   Pending& pending();
   StepRecord make(const std::function<void(StepRecord&)>& work);
   void attempt(StepRecord& record);
+  Tensor uphill_gradient(const Pending& here) const;
   StepOutcome try_once(StepRecord& record, const StepContext& context);
   Step propose(const StepContext& context);
   void check_noise(StepRecord& record, const StepContext& context);

@@ -101,6 +101,7 @@ Stepper& Trainer::stepper(int64_t first_batch) {
   options.schedule = options_.schedule;
   options.learning_rates = options_.learning_rates;
   options.clip_gradient_norm = options_.clip_gradient_norm;
+  options.sharpness_radius = options_.sharpness_radius;
   options.averaging = options_.averaging;
   auto objective = [&] {
     if (!loss_) return Objective::function(model_, [user = user_] { return user->call(); });

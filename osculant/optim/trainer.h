@@ -16,6 +16,7 @@ struct TrainerOptions {
   Schedule schedule = {};
   std::vector<ParameterRule> learning_rates = {};
   double clip_gradient_norm = 0;
+  double sharpness_radius = 0;
   double averaging = 0;
   std::vector<std::shared_ptr<const Regularizer>> regularizers = {};
 };

@@ -2,50 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <charconv>
+#include <utility>
 
 #include "osculant/base/error.h"
 #include "osculant/study/build_model.h"
+#include "osculant/study/named_options.h"
 #include "osculant/study/training_setup.h"
 
 namespace osculant {
 namespace {
-
-std::vector<std::string> parts_of(const std::vector<std::string>& texts) {
-  std::vector<std::string> parts;
-  for (const auto& text : texts) {
-    for (size_t begin = 0; begin <= text.size();) {
-      size_t end = std::min(text.find(',', begin), text.size());
-      std::string part = text.substr(begin, end - begin);
-      part.erase(0, part.find_first_not_of(' '));
-      part.erase(part.find_last_not_of(' ') + 1);
-      parts.push_back(part);
-      begin = end + 1;
-    }
-  }
-  return parts;
-}
-
-OptionValue option_value(const std::string& text) {
-  if (text == "true" || text == "false") return text == "true";
-  double number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size()) return number;
-  return text;
-}
-
-void add_option(Entry& entry, const std::string& option, const std::string& origin) {
-  size_t equals = option.find('=');
-  if (equals == std::string::npos || equals == 0 || equals + 1 == option.size())
-    fail_usage(fmt::format("{}: {}: \"{}\" must be OPTION=VALUE", origin, entry.method, option));
-  std::string name = option.substr(0, equals), value = option.substr(equals + 1);
-  entry.label += (entry.label == entry.method ? ":" : ",") + option;
-  if (name == "batch_size")
-    entry.batch_size = value;
-  else
-    entry.options[name] = option_value(value);
-}
 
 void check_entries(const std::vector<Entry>& entries, const std::string& origin) {
   for (size_t i = 0; i < entries.size(); ++i) {
@@ -65,16 +30,9 @@ void check_entries(const std::vector<Entry>& entries, const std::string& origin)
 std::vector<Entry> read_entries(const RunConfig& config) {
   std::string origin = config.origin("compare.methods");
   std::vector<Entry> entries;
-  for (const auto& part : parts_of(config.compare.methods)) {
-    size_t colon = part.find(':'), equals = part.find('=');
-    if (equals != std::string::npos && equals < colon) {
-      if (entries.empty()) fail_usage(fmt::format("{}: \"{}\": no method is named before it", origin, part));
-      add_option(entries.back(), part, origin);
-      continue;
-    }
-    std::string method = part.substr(0, colon);
-    entries.push_back({method, method, {}, ""});
-    if (colon != std::string::npos) add_option(entries.back(), part.substr(colon + 1), origin);
+  for (auto& given : read_named_options(config.compare.methods, origin, "method")) {
+    given.options.erase("batch_size");
+    entries.push_back({given.label, given.name, std::move(given.options), given.texts["batch_size"]});
   }
   if (entries.empty())
     fail_usage("compare.methods is not given: in the run file, or with --methods adam,hessian_free");

@@ -72,8 +72,10 @@ struct TrainConfig {
   OptionMap options;  // of the method
   std::optional<double> weight_decay;
   std::vector<std::string> weight_decays;   // "*.bias=0": of parameters by name
+  std::vector<std::string> regularizers;    // "gradient_norm:strength=0.01", "trace:parameters=*.weight"
   std::vector<std::string> learning_rates;  // "*.bias=2": times the method's
   std::optional<double> clip_gradient_norm;
+  std::optional<double> sharpness_radius;
   std::optional<double> averaging;
   std::string schedule;  // constant, cosine, linear, step
   std::optional<int64_t> warmup, schedule_every;

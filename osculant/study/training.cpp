@@ -87,6 +87,18 @@ TrainingRecord record_of(const Summary& summary) {
   return record;
 }
 
+// What regularisers add to the loss, models in evaluation mode.
+double penalty_of(const Objective& objective) {
+  const auto& regularizers = objective.regularizers();
+  bool of_data =
+      std::any_of(regularizers.begin(), regularizers.end(), [](const auto& r) { return r->of_data(); });
+  if (regularizers.empty()) return 0;
+  at::NoGradGuard no_grad;
+  if (!of_data) return objective.penalty_value().item<double>();
+  ForwardState::EvaluationMode mode(objective);
+  return objective.value() - objective.without_regularizers().value();
+}
+
 // What may change between a run and its continuation.
 const std::vector<std::string> limits{"train.steps",
                                       "train.epochs",
@@ -119,7 +131,10 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
   const MethodInfo& method = find_method(config.train.method);
   double examples = static_cast<double>(problem.train.size()),
          batch = static_cast<double>(options.batch_size);
-  double ge_a_step = method.cost.value(size);
+  // Each step's gradient has the regularisers in it, and so has the one uphill.
+  double uphill = options.sharpness_radius > 0 ? gradient.gradient_equivalents : 0;
+  double ge_a_step = method.cost.value(size) +
+                     size.share() * (gradient.gradient_equivalents - 1 + gradient.advance + uphill);
   double seconds_a_ge = gradient.seconds;
   double steps = planned_steps(options, ge_a_step, std::ceil(examples / batch));
 
@@ -178,11 +193,7 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   Result result = begin_result("train", problem);
   result.status = status_of(summary.reason);
   result.training = record_of(summary);
-  at::NoGradGuard no_grad;
-  double penalty = 0;  // at the last parameters: what regularisers add to the loss
-  for (const auto& regularizer : objective.regularizers())
-    penalty += regularizer->value(objective.layout()).item<double>();
-  result.training->objective = summary.final_loss + penalty;
+  result.training->objective = summary.final_loss + penalty_of(minimizer.stepper().objective());
   result.cost = {summary.gradient_equivalents, watch.seconds(), peak_resident_memory()};
   return result;
 }

@@ -9,6 +9,8 @@
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/objective/weight_decay.h"
+#include "osculant/optim/regularizer_table.h"
+#include "osculant/study/named_options.h"
 
 namespace osculant {
 namespace {
@@ -58,6 +60,25 @@ std::vector<ParameterRule> rules_of(const RunConfig& config, const std::string& 
   return rules;
 }
 
+// "trace:strength=1e-4,parameters=*.weight", tried on the parameters there are.
+std::vector<std::shared_ptr<const Regularizer>> regularizers_of(const Problem& problem,
+                                                                const RunConfig& config) {
+  std::vector<std::shared_ptr<const Regularizer>> regularizers;
+  std::string origin = config.origin("train.regularizers");
+  auto seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  try {
+    for (const auto& given : read_named_options(config.train.regularizers, origin, "regulariser")) {
+      regularizers.push_back(find_regularizer(given.name).make(given.options, seed));
+      if (auto glob = given.texts.find("parameters"); glob != given.texts.end())
+        problem.model.layout().indices({glob->second});
+    }
+  } catch (const Error& error) {
+    std::string message = error.what();
+    fail_usage(message.starts_with(origin) ? message : fmt::format("{}: {}", origin, message));
+  }
+  return regularizers;
+}
+
 Schedule schedule_of(const RunConfig& config, const MinimizeOptions& options, int64_t examples) {
   const TrainConfig& train = config.train;
   Schedule schedule;
@@ -82,6 +103,11 @@ Schedule schedule_of(const RunConfig& config, const MinimizeOptions& options, in
 void fill_training_defaults(const Problem& problem, RunConfig& config) {
   TrainConfig& train = config.train;
   int64_t examples = problem.train.size(), required = problem.model.required_batch_size();
+  std::vector<std::string> regularizers;  // each in one piece, as a shell's list may not have it
+  for (const auto& given :
+       read_named_options(train.regularizers, config.origin("train.regularizers"), "regulariser"))
+    regularizers.push_back(given.label);
+  train.regularizers = regularizers;
   if (train.method.empty()) fail_usage("train.method is not given: in the run file, or with --method adam");
   if (train.batch_size.empty())
     train.batch_size = required > 0                   ? std::to_string(required)
@@ -115,6 +141,8 @@ Objective training_objective(const Problem& problem, const RunConfig& config) {
                   : problem.model.couples_examples() ? batch_size
                                                      : std::min(batch_size, chunk);
   Objective objective = problem.objective(piece);
+  for (auto& regularizer : regularizers_of(problem, config))
+    objective = objective.plus(std::move(regularizer));
   if (!train.weight_decay && train.weight_decays.empty()) return objective;
   auto rules = rules_of(config, "train.weight_decays", train.weight_decays);
   per_coordinate(problem.model.layout(), rules, 0);  // names what matches nothing
@@ -136,6 +164,7 @@ MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config
   options.schedule = schedule_of(config, options, problem.train.size());
   options.learning_rates = rules_of(config, "train.learning_rates", train.learning_rates);
   options.clip_gradient_norm = train.clip_gradient_norm.value_or(0);
+  options.sharpness_radius = train.sharpness_radius.value_or(0);
   options.averaging = train.averaging.value_or(0);
   options.metrics = [&problem] { return measure(problem, evaluation_batch_size(problem)); };
   return options;
@@ -163,13 +192,23 @@ void check_training(const Problem& problem, const RunConfig& config) {
 
 GradientCost measure_gradient(const Problem& problem, const Objective& objective) {
   int64_t piece = objective.terms().front().data.batch_size();
-  Objective batch = objective.on(problem.train.range(0, piece));
-  batch.value_and_gradient();
-  MemoryMeter meter;
-  Stopwatch watch;
-  batch.value_and_gradient();
+  Objective batch = objective.on(problem.train.range(0, piece)).advanced(),
+            plain = batch.without_regularizers();
   double share = static_cast<double>(piece) / static_cast<double>(problem.train.size());
-  return {watch.seconds() / share, meter.peak()};
+  auto equivalents = [&](auto work) {
+    double before = objective.ledger().gradient_equivalents();
+    work();
+    return (objective.ledger().gradient_equivalents() - before) / share;
+  };
+  GradientCost cost;
+  MemoryMeter meter;
+  cost.gradient_equivalents = equivalents([&] { batch.value_and_gradient(); });
+  cost.bytes = meter.peak();
+  cost.advance = equivalents([&] { batch.advanced(); });
+  Stopwatch watch;
+  plain.value_and_gradient();
+  cost.seconds = watch.seconds() / share;
+  return cost;
 }
 
 }  // namespace osculant

@@ -17,8 +17,8 @@ void fill_training_defaults(const Problem& problem, RunConfig& config);
 // The method of [train] with its options; Error(usage) with the line of the run file, or the flag.
 Method training_method(const RunConfig& config);
 
-// Over the training data, with the weight decay asked for. A batch is read in pieces, except where examples
-// of a batch depend on each other.
+// Over the training data, with the weight decay and the regularisers asked for. A batch is read in pieces,
+// except where examples of a batch depend on each other.
 Objective training_objective(const Problem& problem, const RunConfig& config);
 
 // Limits, target, seed, batch size, metrics, and what [train] asks of any method. The problem must outlive
@@ -31,8 +31,10 @@ void check_training(const Problem& problem, const RunConfig& config);
 // One gradient over the whole training set, from one piece of it, measured once to warm up and once for the
 // number.
 struct GradientCost {
-  double seconds = 0;
-  int64_t bytes = 0;  // at the peak, of a piece
+  double seconds = 0;  // of the data terms alone, which is what 1 ge takes
+  int64_t bytes = 0;   // at the peak, of a piece, with regularisers
+  // With regularisers, and what turning those towards a new theta costs each step.
+  double gradient_equivalents = 1, advance = 0;
 };
 GradientCost measure_gradient(const Problem& problem, const Objective& objective);
 

@@ -80,6 +80,28 @@ class Train(CliTest):
         self.assertAlmostEqual(final["objective"] - final["loss"], penalty, places=12)
         self.assertGreater(final["loss"], plain["training"]["final"]["loss"])
 
+    def test_regularisers_are_part_of_the_objective(self):
+        """loss + norm(g)^2 / 20, g = 2 diag(1, 9, 1) (theta - theta*)."""
+        arguments = ["--method", "sgd", "--lr", "0.01", "--steps", "5", "--dtype", "float64", "--out", "t", "--set"]
+        final = self.tool_json("train", *self.linear_problem(), *arguments, "train.regularizers=squared_gradient_norm:strength=0.1")["training"]["final"]
+        found = read_safetensors(self.folder / "t/parameters.safetensors")
+        theta = (*found["fc.weight"][1], *found["fc.bias"][1])
+        g = [2 * curvature * (at - end) for curvature, at, end in zip((1, 9, 1), theta, (2, -1, 0.5))]
+        self.assertAlmostEqual(final["objective"] - final["loss"], sum(x * x for x in g) / 20, places=9)
+        self.assertIn('regularizers = ["squared_gradient_norm:strength=0.1"]', (self.folder / "t/run.toml").read_text())
+
+    def test_regularisers_that_cannot_be_meant_are_refused(self):
+        def refused(value, *says):
+            self.refused(USAGE, "train", *self.cloud_problem(), "--method", "adam", "--steps", "1", "--set", f"train.regularizers={value}", says=says)
+
+        refused("gradient_nrom", "train.regularizers", "did you mean gradient_norm?")
+        refused("trace:probs=3", "train.regularizers", "trace has none of that name (did you mean probes?)")
+        refused("trace:strength=1e-3,parameters=9.*", "train.regularizers", '"9.*": matches none of: 0.weight')
+        refused("trace:matrix=fisher", "one of hessian, gauss_newton")
+        refused("strength=1", "no regulariser is named before it")
+        says = "sharpness_radius of method lbfgs"
+        self.refused(USAGE, "train", *self.cloud_problem(), "--method", "lbfgs", "--steps", "1", "--set", "train.sharpness_radius=0.1", says=says)
+
     def test_averaged_weights_are_what_is_kept(self):
         arguments = ["--method", "sgd", "--lr", "0.01", "--steps", "4", "--dtype", "float64", "--set", "train.averaging=1"]
         result = self.tool_json("train", *self.linear_problem(), *arguments, "--out", "t")
@@ -187,8 +209,9 @@ class StopAndGoOn(CliTest):
     def test_killed_runs_go_on_to_the_same_bits(self):
         """Killed twice at random moments, the newest checkpoint damaged once: the same weights, the same log. One of them with all a run may ask for."""
         rng = random.Random(7)
-        methods = {"adam": 3000, "momentum": 3000, "lbfgs": 300, "hessian_free": 100, "inverse_correction": 40}
-        wishes = ("schedule=cosine", "learning_rates=*.bias=0.5", "weight_decay=1e-3", "clip_gradient_norm=0.5", "averaging=0.9")
+        methods = {"adam": 3000, "momentum": 600, "lbfgs": 300, "hessian_free": 100, "inverse_correction": 40}
+        penalties = "regularizers=gradient_norm:strength=1e-3,spectral:strength=1e-3,tail_energy:strength=1e-4,parameters=*.weight"
+        wishes = ("schedule=cosine", "learning_rates=*.bias=0.5", "weight_decay=1e-3", "clip_gradient_norm=0.5", "averaging=0.9", "sharpness_radius=0.01", penalties)
         for method, steps in methods.items():
             more = [word for wish in wishes for word in ("--set", f"train.{wish}")] if method == "momentum" else []
             batch = "full" if method == "lbfgs" else "16"

@@ -1,0 +1,99 @@
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "osculant/base/error.h"
+#include "osculant/base/text.h"
+#include "osculant/objective/linearization_state.h"
+
+namespace osculant {
+
+Tensor Linearization::jacobian_product(const Tensor& v) {
+  require(needs_.gauss_newton, "a Jacobian product", "gauss_newton");
+  first_pass();
+  check_epoch();
+  auto parts = objective_.layout().unflatten(v);
+  std::vector<Tensor> Jv;
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    Jv.push_back(graph.jacobian_product(parts));
+    objective_.charge(Price::jacobian_product + (rebuilt ? kRebuiltOutputs : 0),
+                      static_cast<double>(slot.examples));
+  };
+  state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
+  return at::cat(Jv);
+}
+
+Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
+  require(needs_.gauss_newton, "a Jacobian product", "gauss_newton");
+  first_pass();
+  check_epoch();
+  if (w.dim() != 1 || w.size(0) != state_->outputs_size)
+    fail_usage(fmt::format("jacobian_transpose_product: w has shape {}: must be [{}]", c10::str(w.sizes()),
+                           state_->outputs_size));
+  Tensor flat = at::zeros({objective_.parameters()}, objective_.layout().options());
+  int64_t begin = 0;
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    graph.add_jacobian_transpose_product(flat, w.narrow(0, begin, graph.outputs_size()));
+    begin += graph.outputs_size();
+    objective_.charge(Price::jacobian_transpose_product + (rebuilt ? kRebuiltOutputs : 0),
+                      static_cast<double>(slot.examples));
+  };
+  state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
+  objective_.communicator().all_reduce_sum(flat);
+  return flat;
+}
+
+Tensor Linearization::mean_squared_gradients(int64_t probes, RandomStream& random) {
+  require(needs_.gauss_newton || needs_.jacobian, "squared gradients", "jacobian");
+  first_pass();
+  check_epoch();
+  auto count = static_cast<double>(probes);
+  std::vector<Tensor> sums;  // of each term, a row a probe
+  for (size_t t = 0; t < objective_.terms().size(); ++t)
+    sums.push_back(at::zeros({probes, objective_.parameters()}, objective_.layout().options()));
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    auto examples = static_cast<double>(slot.examples);
+    for (int64_t p = 0; p < probes; ++p) {
+      Tensor row = sums[*slot.term][p];
+      graph.add_weighted_gradient(row, random.rademacher({slot.examples}, row.options()),
+                                  state_->scale_of(slot));
+    }
+    objective_.charge(Price::jacobian_transpose_product, examples, count);
+    if (rebuilt) objective_.charge(Price::forward, examples);
+  };
+  state_->visit_graphs(objective_, {.jacobian = true}, visit);
+  Tensor result = at::zeros({objective_.parameters()}, objective_.layout().options());
+  for (size_t t = 0; t < sums.size(); ++t) {
+    // The objective's mean has 1 / N in each g_i already: N (sum s_i g_i / N)^2.
+    objective_.communicator().all_reduce_sum(sums[t]);
+    result.add_(sums[t].square().mean(0), static_cast<double>(objective_.terms()[t].data.examples()));
+  }
+  return result;
+}
+
+void Linearization::gauss_newton_root(const std::function<void(const Tensor&, const Tensor&)>& visit) {
+  require(needs_.jacobian, "the root of the Gauss-Newton matrix", "jacobian");
+  first_pass();
+  check_epoch();
+  int64_t bytes_per_row =
+      objective_.parameters() * static_cast<int64_t>(objective_.layout().theta().element_size());
+  state_->visit_graphs(
+      objective_, {.jacobian = true}, [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+        int64_t bytes = graph.outputs_size() * bytes_per_row;
+        if (bytes > objective_.memory_budget())
+          fail(ErrorKind::memory,
+               fmt::format("the Jacobian of a batch ({} outputs by {} parameters) would take {}, the "
+                           "memory budget is {}; take smaller batches",
+                           graph.outputs_size(), objective_.parameters(), format_bytes(bytes),
+                           format_bytes(objective_.memory_budget())));
+        auto root = graph.gauss_newton_root();
+        double scale = std::sqrt(state_->scale_of(slot));
+        visit(root.A.mul_(scale), root.r.mul_(scale));
+        auto examples = static_cast<double>(slot.examples);
+        if (rebuilt) objective_.charge(Price::forward, examples);
+        objective_.charge(Price::jacobian_transpose_product, examples, static_cast<double>(root.passes));
+      });
+}
+
+}  // namespace osculant
