@@ -137,6 +137,11 @@ std::string nearest_word(std::string_view word, const std::vector<std::string>& 
   return best;
 }
 
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
+  auto near = nearest_word(word, candidates);
+  return near.empty() ? "" : fmt::format(" (did you mean {}?)", near);
+}
+
 bool glob_match(std::string_view pattern, std::string_view name) {
   // Greedy with one point of return: the last '*' seen.
   size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;

@@ -31,6 +31,9 @@ class TextTable {
 // The candidate nearest to `word` by edit distance, or "" when none is near enough to be what was meant.
 std::string nearest_word(std::string_view word, const std::vector<std::string>& candidates);
 
+// " (did you mean adam?)" of that candidate for the end of a message, or "".
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
+
 // Shell-style match of a whole name: '*' any run of characters, '?' any one.
 bool glob_match(std::string_view pattern, std::string_view name);
 

@@ -40,10 +40,8 @@ auto parse(const Table& table, std::string_view field, std::string_view text) {
     if (name == text) return value;
     names.emplace_back(name);
   }
-  auto near = nearest_word(text, names);
   fail_option(field, fmt::format("\"{}\"", text),
-              fmt::format("one of {}{}", fmt::join(names, ", "),
-                          near.empty() ? "" : fmt::format(" (did you mean {}?)", near)));
+              fmt::format("one of {}{}", fmt::join(names, ", "), did_you_mean(text, names)));
 }
 
 template <class Table, class Value>

@@ -430,9 +430,7 @@ const MethodInfo& find_method(const std::string& name) {
     if (method.name == name) return method;
     names.push_back(method.name);
   }
-  auto near = nearest_word(name, names);
-  fail_usage(fmt::format("method \"{}\": unknown{}; there are {}", name,
-                         near.empty() ? "" : fmt::format(" (did you mean {}?)", near),
+  fail_usage(fmt::format("method \"{}\": unknown{}; there are {}", name, did_you_mean(name, names),
                          fmt::join(names, ", ")));
 }
 

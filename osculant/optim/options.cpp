@@ -139,10 +139,8 @@ size_t OptionReader::word(const std::string& name, const std::vector<std::string
 void OptionReader::require_all_read() const {
   for (const auto& [name, value] : values_) {
     if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
-    auto near = nearest_word(name, known_);
     fail_usage(fmt::format("option {}: {} has none of that name{}; it has {}", name, owner_,
-                           near.empty() ? "" : fmt::format(" (did you mean {}?)", near),
-                           fmt::join(known_, ", ")));
+                           did_you_mean(name, known_), fmt::join(known_, ", ")));
   }
 }
 

@@ -101,10 +101,8 @@ const RegularizerInfo& find_regularizer(const std::string& name) {
     if (info.name == name) return info;
     names.push_back(info.name);
   }
-  auto near = nearest_word(name, names);
   fail_usage(fmt::format("\"{}\": no regulariser is called that{}; known: {}", name,
-                         near.empty() ? "" : fmt::format(" (did you mean {}?)", near),
-                         fmt::join(names, ", ")));
+                         did_you_mean(name, names), fmt::join(names, ", ")));
 }
 
 }  // namespace osculant

@@ -67,11 +67,10 @@ void Target::require_among(const std::vector<Metric>& metrics) const {
     if (m.name == metric_) return;
     names.push_back(m.name);
   }
-  auto near = nearest_word(metric_, names);
   std::string known;
   for (const auto& name : names) known += (known.empty() ? "" : ", ") + name;
   fail_usage(fmt::format("target = \"{}\": no metric is called {}{}; known: {}", str(), metric_,
-                         near.empty() ? "" : fmt::format(" (did you mean {}?)", near), known));
+                         did_you_mean(metric_, names), known));
 }
 
 double Target::value_in(const std::vector<Metric>& metrics) const {
