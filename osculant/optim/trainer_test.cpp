@@ -8,7 +8,7 @@
 
 #include <filesystem>
 
-#include "osculant/base/error.h"
+#include "osculant/base/testing.h"
 #include "osculant/optim/methods.h"
 
 namespace osculant {
@@ -43,13 +43,9 @@ Tensor all_of(const nn::Sequential& net) {
   return at::cat(flat).clone();
 }
 
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+template <class Function>
+std::string refusal(Function call) {
+  return message_of(call, ErrorKind::usage);
 }
 
 TEST(Trainer, IsTorchsLoopForTorchsMethods) {
@@ -115,7 +111,7 @@ TEST(Trainer, AClosureThatCallsBackwardIsToldHowToDoWithout) {
   Data data;
   auto net = network();
   Trainer trainer(net, methods::lbfgs());
-  std::string message = message_of([&] {
+  std::string message = refusal([&] {
     trainer.step([&] {
       Tensor loss = torch::mse_loss(net->forward(data.x), data.y);
       loss.backward();
@@ -130,15 +126,13 @@ TEST(Trainer, SaysWhatItCannotDo) {
   Data data;
   auto net = network();
   Trainer without(net, methods::adam());
-  EXPECT_THAT(message_of([&] { without.step(data.x, data.y); }), HasSubstr("without a loss"));
-  EXPECT_THAT(message_of([&] { without.save("nowhere"); }), HasSubstr("before the first step"));
+  EXPECT_THAT(refusal([&] { without.step(data.x, data.y); }), HasSubstr("without a loss"));
+  EXPECT_THAT(refusal([&] { without.save("nowhere"); }), HasSubstr("before the first step"));
   Trainer with(network(), MeanSquaredError(), methods::adam());
-  EXPECT_THAT(message_of([&] { with.step([&] { return data.x.sum(); }); }),
-              HasSubstr("with a loss of outputs"));
-  EXPECT_THAT(message_of([&] { with.step(data.x.slice(0, 0, 0), data.y.slice(0, 0, 0)); }),
-              HasSubstr("empty"));
+  EXPECT_THAT(refusal([&] { with.step([&] { return data.x.sum(); }); }), HasSubstr("with a loss of outputs"));
+  EXPECT_THAT(refusal([&] { with.step(data.x.slice(0, 0, 0), data.y.slice(0, 0, 0)); }), HasSubstr("empty"));
   Trainer gauss_newton(net, methods::levenberg_marquardt());
-  EXPECT_THAT(message_of([&] { gauss_newton.step([&] { return net->forward(data.x).square().sum(); }); }),
+  EXPECT_THAT(refusal([&] { gauss_newton.step([&] { return net->forward(data.x).square().sum(); }); }),
               HasSubstr("outputs"));
 }
 

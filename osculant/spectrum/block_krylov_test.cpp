@@ -9,11 +9,8 @@
 namespace osculant {
 namespace {
 
+using testing::largest;
 using testing::rotated_diagonal;
-
-double largest(const Tensor& x) {
-  return x.numel() ? x.abs().max().item<double>() : 0;
-}
 
 // V'V = I, T = V'A V, norm(A V s - theta V s) = norm(C s).
 void expect_process(const LinearOperator& A, const BlockKrylov& krylov, double scale) {

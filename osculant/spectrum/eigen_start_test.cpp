@@ -14,11 +14,8 @@ namespace osculant {
 namespace {
 
 using testing::cat;
+using testing::largest;
 using testing::rotated_diagonal;
-
-double largest(const Tensor& x) {
-  return x.numel() ? x.abs().max().item<double>() : 0;
-}
 
 // Ten outliers at one end, three at the other, above a bulk, as Hessians of classifiers have them.
 Tensor hessian_like(int64_t n) {

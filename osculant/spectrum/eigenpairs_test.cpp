@@ -18,11 +18,8 @@ namespace osculant {
 namespace {
 
 using testing::cat;
+using testing::largest;
 using testing::rotated_diagonal;
-
-double largest(const Tensor& x) {
-  return x.numel() ? x.abs().max().item<double>() : 0;
-}
 
 // The first `count` of the true eigenvalues in a target's order.
 Tensor truth(Tensor eigenvalues, EigenTarget target, int64_t count) {

@@ -10,9 +10,7 @@
 namespace osculant {
 namespace {
 
-double largest(const Tensor& x) {
-  return x.abs().max().item<double>();
-}
+using testing::largest;
 
 Tensor in_double(const Tensor& x) {
   return x.to(at::kDouble);

@@ -11,14 +11,11 @@
 namespace osculant {
 namespace {
 
+using testing::largest;
 using testing::rotated_diagonal;
 
 Tensor start_block(int64_t n, int64_t k) {
   return RandomStream(1, "start").normal({k, n}, at::kDouble).t();
-}
-
-double largest(const Tensor& x) {
-  return x.abs().max().item<double>();
 }
 
 TEST(RefreshSubspace, GivesRitzPairsWithTheirResidualsAtOneProductAColumn) {

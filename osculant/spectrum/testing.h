@@ -10,6 +10,11 @@
 
 namespace osculant::testing {
 
+// The largest entry in magnitude; 0 of nothing.
+inline double largest(const Tensor& x) {
+  return x.numel() ? x.abs().max().item<double>() : 0;
+}
+
 // P diag(eigenvalues) P' in the given dtype, P the product of two random Householder reflections: all of its
 // eigenpairs are known at O(n) a product.
 inline OperatorPtr rotated_diagonal(const Tensor& eigenvalues, uint64_t seed,
