@@ -1,13 +1,19 @@
-// What SOAP and Shampoo have in common: means of G G', and their eigenvectors.
+// What SOAP and Shampoo have in common: means of G G' and G'G, their eigenvectors, and what is made of them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <fmt/format.h>
 
+#include <cstdint>
+#include <functional>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "osculant/optim/directions/layer_matrices.h"
 
 namespace osculant {
-
-using at::Tensor;
 
 // The lower triangles of S <- beta S + alpha X'X, S [count, d, d] and X [count, r, d]; what lies above is
 // not to be read.
@@ -21,5 +27,34 @@ struct SymmetricEigenpairs {
 };
 // Of the matrices whose lower triangles are given. Nothing where LAPACK fails or a number is not finite.
 std::optional<SymmetricEigenpairs> symmetric_eigenpairs(const Tensor& lower);
+
+// One side of a group's matrices, [count, d, d] each; undefined where that side keeps the identity.
+struct MatrixSide {
+  Tensor factor;     // mean of G G', or of G'G, from 0; its lower triangle
+  Tensor transform;  // made of it, a basis or an inverse root; the identity at first
+};
+
+struct TwoSidedGroup {
+  MatrixGroup group;
+  MatrixSide left, right;
+
+  // factor <- beta factor + alpha G G', and likewise with G'G, for the group's matrices G of a flat gradient.
+  void update_factors(const Tensor& gradient, double beta, double alpha);
+};
+
+// `has_side(d)`: whether a side of d rows has a factor.
+std::vector<TwoSidedGroup> two_sided(const std::vector<MatrixGroup>& groups, const at::TensorOptions& options,
+                                     const std::function<bool(int64_t)>& has_side);
+
+// visit("left.0.factor", tensor) and visit("left.0." + transform, tensor) of every side there is.
+template <class Groups, class Visit>
+void visit_sides(Groups& groups, const char* transform, Visit visit) {
+  for (size_t i = 0; i < groups.size(); ++i)
+    for (auto [name, side] : {std::pair{"left", &groups[i].left}, {"right", &groups[i].right}}) {
+      if (!side->factor.defined()) continue;
+      visit(fmt::format("{}.{}.factor", name, i), side->factor);
+      visit(fmt::format("{}.{}.{}", name, i, transform), side->transform);
+    }
+}
 
 }  // namespace osculant

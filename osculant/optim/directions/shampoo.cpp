@@ -1,12 +1,9 @@
 #include "osculant/optim/directions/shampoo.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include <cmath>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "osculant/base/error.h"
@@ -43,18 +40,6 @@ void visit(OptionVisitor& v, ShampooOptions& o) {
 
 namespace {
 
-// One side of a group's matrices, [count, d, d] each; undefined where it has none.
-struct Side {
-  Tensor factor;  // mean of G G', or of G'G, from 0; its lower triangle
-  Tensor root;    // of the corrected mean, to the power -1/2 or, with two sides, -1/4
-};
-
-struct Preconditioned {
-  MatrixGroup group;
-  Side left, right;
-  int sides() const { return int(left.factor.defined()) + int(right.factor.defined()); }
-};
-
 constexpr double tiny = 1e-30;
 
 // (F + ridge l_max I)^power of F's lower triangle; undefined where the eigenvalues cannot be had.
@@ -64,6 +49,10 @@ Tensor matrix_power(const Tensor& F, double ridge, double power) {
   Tensor l = found->values.clamp_min(0);
   l = (l + ridge * l.amax(-1, /*keepdim=*/true)).clamp_min(tiny);
   return (found->vectors * l.pow(power).unsqueeze(-2)).matmul(found->vectors.mT());
+}
+
+int sides(const TwoSidedGroup& p) {
+  return int(p.left.factor.defined()) + int(p.right.factor.defined());
 }
 
 Tensor norms(const Tensor& X) {
@@ -83,7 +72,7 @@ class Shampoo : public Direction {
     step_ = {};
     auto t = static_cast<double>(++steps_);
     mean_.lerp_(g, 1 - options_.beta1);
-    for (auto& p : preconditioned_) update_factors(p, g);
+    for (auto& p : preconditioned_) p.update_factors(g, options_.beta2, 1 - options_.beta2);
     if ((steps_ - 1) % options_.interval == 0)
       for (auto& p : preconditioned_) refresh(p, 1 - std::pow(options_.beta2, t));
 
@@ -91,7 +80,7 @@ class Shampoo : public Direction {
     Tensor grafted = options_.graft == Graft::adam ? adam_step(g, mean, t) : mean;
     Tensor displacement = grafted.clone();
     for (const auto& p : preconditioned_)
-      if (p.sides() > 0) p.group.put(displacement, matrix_step(p, mean, grafted));
+      if (sides(p) > 0) p.group.put(displacement, matrix_step(p, mean, grafted));
     if (options_.weight_decay > 0) displacement.add_(layout.theta(), options_.weight_decay);
     step_.displacement = displacement.mul_(-options_.learning_rate);
   }
@@ -103,7 +92,7 @@ class Shampoo : public Direction {
     archive.put("mean", mean_.clone());
     archive.put("square", square_.clone());
     archive.put("steps", steps_);
-    visit_sides(preconditioned_,
+    visit_sides(preconditioned_, "root",
                 [&](const std::string& name, const Tensor& t) { archive.put(name, t.clone()); });
   }
 
@@ -113,7 +102,7 @@ class Shampoo : public Direction {
     mean_ = archive.tensor("mean", mean_).clone();
     square_ = archive.tensor("square", square_).clone();
     steps_ = archive.integer("steps");
-    visit_sides(preconditioned_,
+    visit_sides(preconditioned_, "root",
                 [&](const std::string& name, Tensor& t) { t = archive.tensor(name, t).clone(); });
   }
 
@@ -123,42 +112,17 @@ class Shampoo : public Direction {
     LayerMatrices layers(layout, [](const Parameter&, int64_t, int64_t) { return true; });
     mean_ = at::zeros({layout.size()}, layout.options());
     square_ = at::zeros_like(mean_);
-    auto side = [&](int64_t count, int64_t d) {
-      if (d == 1 || d > options_.max_dimension) return Side{};
-      Tensor identity = at::eye(d, layout.options()).expand({count, d, d}).contiguous();
-      return Side{at::zeros_like(identity), identity};
-    };
-    for (const auto& group : layers.groups())
-      preconditioned_.push_back(
-          {group, side(group.count(), group.rows()), side(group.count(), group.columns())});
+    preconditioned_ = two_sided(layers.groups(), layout.options(),
+                                [&](int64_t d) { return d > 1 && d <= options_.max_dimension; });
   }
 
-  // visit(name, tensor) of all that the preconditioners depend on.
-  template <class Sides, class Visit>
-  static void visit_sides(Sides& preconditioned, Visit visit) {
-    for (size_t i = 0; i < preconditioned.size(); ++i) {
-      auto& p = preconditioned[i];
-      for (auto [name, side] : {std::pair{"left", &p.left}, {"right", &p.right}}) {
-        if (!side->factor.defined()) continue;
-        visit(fmt::format("{}.{}.factor", name, i), side->factor);
-        visit(fmt::format("{}.{}.root", name, i), side->root);
-      }
-    }
-  }
-
-  void update_factors(Preconditioned& p, const Tensor& g) const {
-    Tensor G = p.group.of(g);
-    double share = 1 - options_.beta2;
-    if (p.left.factor.defined()) add_gram(p.left.factor, G.mT(), options_.beta2, share);
-    if (p.right.factor.defined()) add_gram(p.right.factor, G, options_.beta2, share);
-  }
-
-  void refresh(Preconditioned& p, double correction) {
+  // Of the corrected mean, to the power -1/2 or, with two sides, -1/4.
+  void refresh(TwoSidedGroup& p, double correction) {
     for (auto* side : {&p.left, &p.right}) {
       if (!side->factor.defined()) continue;
-      Tensor root = matrix_power(side->factor / correction, options_.ridge, -0.5 / p.sides());
+      Tensor root = matrix_power(side->factor / correction, options_.ridge, -0.5 / sides(p));
       if (root.defined())
-        side->root = root;
+        side->transform = root;
       else
         step_.note = "eigh failed, the last inverse root is kept";
     }
@@ -170,16 +134,16 @@ class Shampoo : public Direction {
   }
 
   // P = L^-1/4 M R^-1/4, or P norm(grafted) / norm(P)
-  Tensor matrix_step(const Preconditioned& p, const Tensor& mean, const Tensor& grafted) const {
+  Tensor matrix_step(const TwoSidedGroup& p, const Tensor& mean, const Tensor& grafted) const {
     Tensor P = p.group.of(mean);
-    if (p.left.root.defined()) P = p.left.root.matmul(P);
-    if (p.right.root.defined()) P = P.matmul(p.right.root);
+    if (p.left.transform.defined()) P = p.left.transform.matmul(P);
+    if (p.right.transform.defined()) P = P.matmul(p.right.transform);
     if (options_.graft == Graft::none) return P;
     return P * (norms(p.group.of(grafted)) / norms(P).clamp_min(tiny));
   }
 
   ShampooOptions options_;
-  std::vector<Preconditioned> preconditioned_;
+  std::vector<TwoSidedGroup> preconditioned_;
   Tensor mean_, square_;  // [n]
   int64_t steps_ = 0;
   Step step_;

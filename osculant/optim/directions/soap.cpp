@@ -1,12 +1,10 @@
 #include "osculant/optim/directions/soap.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "osculant/base/error.h"
@@ -41,25 +39,16 @@ void visit(OptionVisitor& v, SoapOptions& o) {
 
 namespace {
 
-// One side of a group's matrices, [count, d, d] each; undefined where the side keeps the identity.
-struct Side {
-  Tensor factor;  // mean of G G', or of G'G; its lower triangle
-  Tensor basis;   // Q, columns by falling eigenvalue
-};
+// The sides' transforms are bases Q, columns by falling eigenvalue.
+Tensor into_bases(const TwoSidedGroup& r, Tensor X) {  // Q_L' X Q_R
+  if (r.left.transform.defined()) X = r.left.transform.mT().matmul(X);
+  return r.right.transform.defined() ? X.matmul(r.right.transform) : X;
+}
 
-struct Rotated {
-  MatrixGroup group;
-  Side left, right;
-
-  Tensor into(Tensor X) const {  // Q_L' X Q_R
-    if (left.basis.defined()) X = left.basis.mT().matmul(X);
-    return right.basis.defined() ? X.matmul(right.basis) : X;
-  }
-  Tensor out_of(Tensor X) const {  // Q_L X Q_R'
-    if (left.basis.defined()) X = left.basis.matmul(X);
-    return right.basis.defined() ? X.matmul(right.basis.mT()) : X;
-  }
-};
+Tensor out_of_bases(const TwoSidedGroup& r, Tensor X) {  // Q_L X Q_R'
+  if (r.left.transform.defined()) X = r.left.transform.matmul(X);
+  return r.right.transform.defined() ? X.matmul(r.right.transform.mT()) : X;
+}
 
 // Eigenvectors of a factor, by falling eigenvalue; undefined where they cannot be had.
 Tensor eigenbasis(const Tensor& factor) {
@@ -78,7 +67,8 @@ class Soap : public Direction {
     start(layout);
     step_ = {};
     if (begun_) make_step(context.gradient, layout.theta());
-    for (auto& r : rotated_) update_factors(r, context.gradient);
+    double share = 1 - options_.factor_beta.value_or(options_.beta2);
+    for (auto& r : rotated_) r.update_factors(context.gradient, 1 - share, share);
     if (!begun_) {
       for (auto& r : rotated_) first_bases(r);
       say("the first gradient makes the bases");
@@ -95,7 +85,8 @@ class Soap : public Direction {
     archive.put("mean", mean_.clone());
     archive.put("square", square_.clone());
     archive.put("steps", steps_);
-    visit_sides(rotated_, [&](const std::string& name, const Tensor& t) { archive.put(name, t.clone()); });
+    visit_sides(rotated_, "basis",
+                [&](const std::string& name, const Tensor& t) { archive.put(name, t.clone()); });
   }
 
   void load(const Archive& archive, const ParameterLayout& layout) override {
@@ -104,7 +95,8 @@ class Soap : public Direction {
     mean_ = archive.tensor("mean", mean_).clone();
     square_ = archive.tensor("square", square_).clone();
     steps_ = archive.integer("steps");
-    visit_sides(rotated_, [&](const std::string& name, Tensor& t) { t = archive.tensor(name, t).clone(); });
+    visit_sides(rotated_, "basis",
+                [&](const std::string& name, Tensor& t) { t = archive.tensor(name, t).clone(); });
     begun_ = true;
   }
 
@@ -117,32 +109,14 @@ class Soap : public Direction {
     });
     mean_ = at::zeros({layout.size()}, layout.options());
     square_ = at::zeros_like(mean_);
-    auto side = [&](int64_t count, int64_t d) {
-      if (d > limit) return Side{};
-      Tensor identity = at::eye(d, layout.options()).expand({count, d, d}).contiguous();
-      return Side{at::zeros_like(identity), identity};
-    };
-    for (const auto& group : layers_->groups())
-      rotated_.push_back({group, side(group.count(), group.rows()), side(group.count(), group.columns())});
-  }
-
-  // visit(name, tensor) of all that the bases depend on.
-  template <class Sides, class Visit>
-  static void visit_sides(Sides& rotated, Visit visit) {
-    for (size_t i = 0; i < rotated.size(); ++i) {
-      for (auto [name, side] : {std::pair{"left", &rotated[i].left}, {"right", &rotated[i].right}}) {
-        if (!side->factor.defined()) continue;
-        visit(fmt::format("{}.{}.factor", name, i), side->factor);
-        visit(fmt::format("{}.{}.basis", name, i), side->basis);
-      }
-    }
+    rotated_ = two_sided(layers_->groups(), layout.options(), [limit](int64_t d) { return d <= limit; });
   }
 
   // Adam's step in the bases, taken back. Moments are kept in the bases.
   void make_step(const Tensor& g, const Tensor& theta) {
     Tensor projected = at::empty_like(g);
     if (layers_->rest() > 0) layers_->put_rest(projected, layers_->rest_of(g));
-    for (const auto& r : rotated_) r.group.put(projected, r.into(r.group.of(g)));
+    for (const auto& r : rotated_) r.group.put(projected, into_bases(r, r.group.of(g)));
 
     auto t = static_cast<double>(++steps_);
     double correction = std::sqrt(1 - std::pow(options_.beta2, t)) / (1 - std::pow(options_.beta1, t));
@@ -151,42 +125,35 @@ class Soap : public Direction {
     Tensor p = at::sqrt_out(projected, square_).add_(options_.epsilon);
     at::div_out(p, mean_, p).mul_(-options_.learning_rate * correction);
 
-    for (const auto& r : rotated_) r.group.put(p, r.out_of(r.group.of(p)));
+    for (const auto& r : rotated_) r.group.put(p, out_of_bases(r, r.group.of(p)));
     // The authors shrink theta after the step: theta <- (1 - eta w) (theta + p).
     double decay = options_.learning_rate * options_.weight_decay;
     if (decay > 0) p.mul_(1 - decay).add_(theta, -decay);
     step_.displacement = p;
   }
 
-  void update_factors(Rotated& r, const Tensor& g) const {
-    double share = 1 - options_.factor_beta.value_or(options_.beta2);
-    Tensor G = r.group.of(g);
-    if (r.left.factor.defined()) add_gram(r.left.factor, G.mT(), 1 - share, share);
-    if (r.right.factor.defined()) add_gram(r.right.factor, G, 1 - share, share);
-  }
-
-  void first_bases(Rotated& r) {
+  void first_bases(TwoSidedGroup& r) {
     for (auto* side : {&r.left, &r.right}) {
       if (!side->factor.defined()) continue;
       if (Tensor Q = eigenbasis(side->factor); Q.defined())
-        side->basis = Q;
+        side->transform = Q;
       else
         say("eigh failed, the basis stays the identity");
     }
   }
 
   // A power step, Q <- QR(factor Q), with columns and second moments ordered by the eigenvalues that Q shows.
-  void refresh(Rotated& r) {
-    Tensor mean = r.out_of(r.group.of(mean_)), square = r.group.of(square_);
+  void refresh(TwoSidedGroup& r) {
+    Tensor mean = out_of_bases(r, r.group.of(mean_)), square = r.group.of(square_);
     refresh(r.left, square, 1);
     refresh(r.right, square, 2);
-    r.group.put(mean_, r.into(mean));
+    r.group.put(mean_, into_bases(r, mean));
     r.group.put(square_, square);
   }
 
-  void refresh(Side& side, Tensor& square, int64_t dimension) {
+  void refresh(MatrixSide& side, Tensor& square, int64_t dimension) {
     if (!side.factor.defined()) return;
-    const Tensor& Q = side.basis;
+    const Tensor& Q = side.transform;
     Tensor FQ = symmetric_from_lower(side.factor).matmul(Q);
     Tensor order = (Q * FQ).sum(1).argsort(-1, /*descending=*/true);  // [count, d]
     auto sorted = [&](const Tensor& X, int64_t dim) {
@@ -198,7 +165,7 @@ class Soap : public Direction {
       return;
     }
     square = sorted(square, dimension);
-    side.basis = basis;
+    side.transform = basis;
   }
 
   void say(const char* what) {
@@ -208,7 +175,7 @@ class Soap : public Direction {
 
   SoapOptions options_;
   std::optional<LayerMatrices> layers_;
-  std::vector<Rotated> rotated_;
+  std::vector<TwoSidedGroup> rotated_;
   Tensor mean_, square_;  // [n], of the gradient in the bases
   int64_t steps_ = 0;
   bool begun_ = false;  // the bases are there
