@@ -81,5 +81,6 @@ void discard_kept_pairs(const std::string& folder);
 
 int64_t bytes_per_vector(const Problem& problem);
 int64_t pairs_wanted(const RunConfig& config);  // at both ends together; 0: none
+int64_t eigensolver_products(int64_t pairs);    // as expected where the matrix is not formed
 
 }  // namespace osculant

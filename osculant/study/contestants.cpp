@@ -53,7 +53,7 @@ RunConfig training_config(const RunConfig& config, const Entry& entry, const Opt
 
 Problem with_own_model(const Problem& problem, const RunConfig& config, int64_t memory_budget) {
   Problem own = problem;
-  auto seed = static_cast<uint64_t>(*config.run.seed);
+  auto seed = config.seed();
   own.model = build_model(config, problem.model.device(), problem.model.dtype(), seed);
   own.model.train(config.model.mode != "eval");
   own.memory_budget = memory_budget;

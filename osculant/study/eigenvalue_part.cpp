@@ -17,10 +17,8 @@ bool formed(const Problem& problem, int64_t wanted) {
   return n <= analysis_dense_limit || n <= 4 * wanted;
 }
 
-// What the eigensolver usually takes: about 6 products for each pair beside 60 to begin with, half as many
-// again for the search for pairs that were missed, and one each to verify. All n where the matrix is formed.
 int64_t expected_products(const Problem& problem, int64_t wanted) {
-  return formed(problem, wanted) ? problem.model.parameters() : 90 + 10 * wanted;
+  return formed(problem, wanted) ? problem.model.parameters() : eigensolver_products(wanted);
 }
 
 // The Krylov basis: as large as the eigensolver likes, within half of the memory budget and no smaller than
@@ -100,6 +98,12 @@ Tensor start_of(const MatrixInHand& matrix, const std::string& other) {
 
 }  // namespace
 
+// About 6 products for each pair beside 60 to begin with, half as many again for the search for pairs that
+// were missed, and one each to verify.
+int64_t eigensolver_products(int64_t pairs) {
+  return 90 + 10 * pairs;
+}
+
 void discard_kept_pairs(const std::string& folder) {
   std::error_code ignored;
   fs::remove_all(kept_folder(folder), ignored);
@@ -116,7 +120,7 @@ std::optional<AnalysisPart> eigenvalue_part(const Problem& problem, const Matrix
   options.target = EigenTarget::both;
   options.dense_limit = analysis_dense_limit;
   options.tolerance = *a.tolerance;
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   options.krylov_dimension = krylov_dimension(problem, wanted);
   options.check_products = a.check_products.value_or(options.check_products);
   auto measure = [options, other = a.start_from](MatrixInHand& matrix) {

@@ -103,7 +103,7 @@ SliceNormalization normalization_of(const std::string& name) {
 std::optional<AnalysisPart> alignment_part(const Problem&, const MatrixKind&, RunConfig& config) {
   if (!*(config.analyze.alignment = config.analyze.alignment.value_or(false))) return std::nullopt;
   require_pairs(config, "analyze.alignment", 1);
-  auto seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  auto seed = config.seed();
   auto measure = [seed](MatrixInHand& matrix) { measure_alignment(matrix, seed); };
   AnalysisPart part{"alignment", 2, 4, measure};
   part.evaluations = 3;  // a gradient
@@ -124,7 +124,7 @@ std::optional<AnalysisPart> slices_part(const Problem&, const MatrixKind& kind, 
   wanted.plane.points = *(a.plane_points = a.plane_points.value_or(11));
   wanted.line.radius = wanted.plane.radius = a.slice_radius.value_or(0);
   wanted.normalization = normalization_of(a.slice_normalization);
-  wanted.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  wanted.seed = config.seed();
   wanted.line.check();
   wanted.plane.check();
   auto measure = [wanted](MatrixInHand& matrix) { measure_slices(matrix, wanted); };
@@ -142,7 +142,7 @@ std::optional<AnalysisPart> sampling_error_part(const Problem& problem, const Ma
   SamplingErrorOptions options;
   options.tolerance = config.analyze.tolerance.value_or(options.tolerance);
   options.dense_limit = analysis_dense_limit;
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   options.basis_bytes = std::max<int64_t>(problem.memory_budget / 4, 1);
   int64_t n = problem.model.parameters();
   bool formed = n <= options.dense_limit;

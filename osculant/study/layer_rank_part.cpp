@@ -6,6 +6,7 @@
 #include "osculant/linop/operators.h"
 #include "osculant/spectrum/rank.h"
 #include "osculant/study/analysis_part.h"
+#include "osculant/study/rank_fields.h"
 #include "osculant/tensor/layer_blocks.h"
 
 namespace osculant {
@@ -18,16 +19,7 @@ LayerRankRecord record_of(const LayerBlock& block, const RankResult& rank) {
   LayerRankRecord record;
   record.name = block.name;
   record.parameters = block.size;
-  record.numerical = {{rank.numerical.value, static_cast<double>(rank.numerical.low),
-                       static_cast<double>(rank.numerical.high)},
-                      rank.threshold};
-  if (rank.upper_bound >= 0) record.upper_bound = rank.upper_bound;
-  record.stable = record_of(rank.stable);
-  record.participation = record_of(rank.participation);
-  record.dominance = record_of(rank.dominance);
-  record.rank_one = to_string(rank.rank_one);
-  record.exact = rank.exact;
-  record.how = rank.how;
+  put_rank(record, rank);
   return record;
 }
 
@@ -41,13 +33,14 @@ RankOptions rank_options(const Problem& problem, const RunConfig& config) {
   options.sample.probes = std::min(a.quadrature_probes.value_or(most_probes), most_probes);
   options.sample.dense_limit = analysis_dense_limit;
   options.sample.basis_bytes = std::max<int64_t>(problem.memory_budget / 2, 1);
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   return options;
 }
 
 int64_t expected_products(const LayerBlock& block, const RankOptions& options) {
   if (block.size <= options.sample.dense_limit) return block.size;
-  return 90 + 10 * options.eigenvalues + options.norm_probes + options.sample.steps * options.sample.probes;
+  return eigensolver_products(options.eigenvalues) + options.norm_probes +
+         options.sample.steps * options.sample.probes;
 }
 
 }  // namespace

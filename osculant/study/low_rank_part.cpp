@@ -37,7 +37,7 @@ std::optional<AnalysisPart> low_rank_part(const Problem& problem, const MatrixKi
   options.count = *a.low_rank;
   options.wanted = *(a.low_rank_error = a.low_rank_error.value_or(options.wanted));
   options.dense_limit = analysis_dense_limit;
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   auto measure = [options](MatrixInHand& matrix) {
     bool going = true;
     LowRankCurveOptions watched = options;

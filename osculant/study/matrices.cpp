@@ -25,7 +25,7 @@ int64_t draws_of(const RunConfig& config) {
 std::unique_ptr<LinearOperator> make_sampled(const Objective& objective, const RunConfig& config) {
   SampledFisherOptions options;
   options.draws = draws_of(config);
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   return std::make_unique<SampledFisher>(objective, options);
 }
 
@@ -50,7 +50,11 @@ const Needs hessian{.gradient = true, .hessian = true}, outputs{.gradient = true
 
 const std::vector<MatrixKind>& matrix_kinds() {
   static const std::vector<MatrixKind> kinds{
-      {.name = "hessian", .title = "Hessian", .needs = hessian, .make = make<Hessian>, .models_objective = true},
+      {.name = "hessian",
+       .title = "Hessian",
+       .needs = hessian,
+       .make = make<Hessian>,
+       .models_objective = true},
       {.name = "gauss_newton",
        .title = "Gauss-Newton matrix",
        .needs = outputs,

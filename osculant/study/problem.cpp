@@ -170,7 +170,7 @@ Problem load_problem(RunConfig& config) {
   require_sections(config);
   config.make_paths_absolute();
   if (*config.run.threads > 0) at::set_num_threads(static_cast<int>(*config.run.threads));
-  auto seed = static_cast<uint64_t>(*config.run.seed);
+  auto seed = config.seed();
   torch::manual_seed(seed);
   at::Device device = device_of(config);
   at::ScalarType dtype = config.run.dtype == "float64" ? at::kDouble : at::kFloat;

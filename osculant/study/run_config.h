@@ -152,6 +152,9 @@ struct RunConfig {
   // checks made later.
   std::string origin(const std::string& key) const;
 
+  // Of everything random; 0 where the run says none.
+  uint64_t seed() const { return static_cast<uint64_t>(run.seed.value_or(0)); }
+
   std::string to_toml() const;
   std::map<std::string, std::string> values() const;  // key -> TOML, for every key that has a value
 

@@ -46,7 +46,7 @@ SparsityOptions sparsity_options(const std::vector<LayerBlock>& blocks, RunConfi
   options.columns = *(a.sparsity_columns = a.sparsity_columns.value_or(options.columns));
   options.threshold = *(a.sparsity_threshold = a.sparsity_threshold.value_or(options.threshold));
   options.dense_limit = analysis_dense_limit;
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   return options;
 }
 
@@ -84,7 +84,7 @@ std::optional<AnalysisPart> layer_norm_part(const Problem& problem, const Matrix
   auto blocks = layer_blocks(problem.model.layout());
   SparsityOptions options;
   options.norm_products = least_norm_products(blocks);
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   auto measure = [options, blocks](MatrixInHand& matrix) {
     // A network that is dead or exploding is not called flat whatever its curvature.
     if (!matrix.flow || matrix.flow->verdict != FlowVerdict::healthy) return;

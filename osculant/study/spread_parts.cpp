@@ -4,6 +4,7 @@
 #include "osculant/spectrum/rank.h"
 #include "osculant/spectrum/ritz.h"
 #include "osculant/study/analysis_part.h"
+#include "osculant/study/rank_fields.h"
 
 // How the eigenvalues of a matrix are spread: rank and density.
 
@@ -28,18 +29,9 @@ DensityRecord record_of(const DensityResult& density) {
 
 RankRecord record_of(const RankResult& rank) {
   RankRecord record;
-  record.numerical = {{rank.numerical.value, static_cast<double>(rank.numerical.low),
-                       static_cast<double>(rank.numerical.high)},
-                      rank.threshold};
-  if (rank.upper_bound >= 0) record.upper_bound = rank.upper_bound;
-  record.stable = record_of(rank.stable);
+  put_rank(record, rank);
   record.effective = record_of(rank.effective);
-  record.participation = record_of(rank.participation);
-  record.dominance = record_of(rank.dominance);
-  record.rank_one = to_string(rank.rank_one);
   record.miss_probability = rank.miss_probability;
-  record.exact = rank.exact;
-  record.how = rank.how;
   return record;
 }
 
@@ -51,7 +43,7 @@ SampleOptions sample_options(const Problem& problem, RunConfig& config) {
   options.probes = *(a.quadrature_probes = a.quadrature_probes.value_or(options.probes));
   options.dense_limit = analysis_dense_limit;
   options.basis_bytes = std::max<int64_t>(problem.memory_budget / 2, 1);
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   return options;
 }
 
@@ -63,7 +55,7 @@ int64_t sample_products(const Problem& problem, const SampleOptions& options) {
 // What the eigensolver takes where rank has to find the pairs itself.
 int64_t own_products(const Problem& problem, const RankOptions& options, bool pairs_known) {
   if (pairs_known || problem.model.parameters() <= options.sample.dense_limit) return 0;
-  return 90 + 10 * options.eigenvalues;
+  return eigensolver_products(options.eigenvalues);
 }
 
 }  // namespace

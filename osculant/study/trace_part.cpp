@@ -16,7 +16,7 @@ std::optional<AnalysisPart> trace_part(const Problem& problem, const MatrixKind&
   probes = probes.value_or(n <= analysis_dense_limit ? std::max(n, default_probes) : default_probes);
   TraceOptions options;
   options.products = *probes;
-  options.seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  options.seed = config.seed();
   options.sketch_bytes = std::min(options.sketch_bytes, problem.memory_budget / 4);
   auto measure = [options](MatrixInHand& matrix) {
     TraceOptions watched = options;

@@ -65,7 +65,7 @@ std::vector<std::shared_ptr<const Regularizer>> regularizers_of(const Problem& p
                                                                 const RunConfig& config) {
   std::vector<std::shared_ptr<const Regularizer>> regularizers;
   std::string origin = config.origin("train.regularizers");
-  auto seed = static_cast<uint64_t>(config.run.seed.value_or(0));
+  auto seed = config.seed();
   try {
     for (const auto& given : read_named_options(config.train.regularizers, origin, "regulariser")) {
       regularizers.push_back(find_regularizer(given.name).make(given.options, seed));
@@ -158,7 +158,7 @@ MinimizeOptions minimize_options(const Problem& problem, const RunConfig& config
   options.target = train.target;
   options.gradient_norm = train.gradient_norm.value_or(0);
   options.require_psd = train.require_psd.value_or(0);
-  options.seed = static_cast<uint64_t>(*config.run.seed);
+  options.seed = config.seed();
   options.batch_size = resolve_batch_size(train.batch_size, problem.train.size());
   options.evaluate_every = train.evaluate_every.value_or(0);
   options.schedule = schedule_of(config, options, problem.train.size());
