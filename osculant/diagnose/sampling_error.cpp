@@ -149,9 +149,10 @@ SpectrumSamplingError sampling_error(const Objective& objective, const LinearOpe
                                      const SamplingErrorOptions& options) {
   options.check();
   require_parts(objective);
-  int64_t N = objective.examples(), done = 0, all = 1;
-  for (int64_t parts : kParts) all += parts;
-  auto go_on = [&] { return !options.go_on || options.go_on(++done, all); };
+  int64_t N = objective.examples();
+  SamplingProgress progress;
+  for (int64_t parts : kParts) progress.matrices += parts;
+  auto go_on = [&] { return !options.go_on || options.go_on(progress); };
   if (!go_on()) return {};
   Numbers whole = measure(A, pairs, options);
   Tensor order = RandomStream(options.seed, "parts of the examples").permutation(N);
@@ -159,7 +160,9 @@ SpectrumSamplingError sampling_error(const Objective& objective, const LinearOpe
   for (int64_t parts : kParts) {
     for (auto* sizes : {&largest, &smallest, &traces}) sizes->push_back({.parts = parts, .values = {}});
     for (int64_t part = 0; part < parts; ++part) {
+      ++progress.matrix;
       if (!go_on()) return {};
+      progress.sizes_done += 1.0 / static_cast<double>(parts);
       int64_t begin = part * N / parts, end = (part + 1) * N / parts;
       auto matrix = make(on_examples(objective, order.slice(0, begin, end)));
       Numbers numbers = measure(*matrix, nullptr, options);

@@ -50,13 +50,18 @@ struct SamplingError {
 SamplingError extrapolate(double value, double error, int64_t examples, std::vector<PartsOfASize> sizes,
                           double confidence = 0.95);
 
+struct SamplingProgress {
+  int64_t matrix = 1, matrices = 1;  // which is next, of how many, A the first
+  double sizes_done = 0;             // each size costs what A itself costs; A not counted
+};
+
 struct SamplingErrorOptions {
   int64_t trace_products = 30;             // the same probes for all parts
   double tolerance = 1e-3;                 // of eigenvalues
   int64_t dense_limit = 500;               // n up to which matrices are formed, and traces exact
   int64_t basis_bytes = int64_t{1} << 30;  // memory of the eigensolver's basis
   uint64_t seed = 0;
-  std::function<bool(int64_t part, int64_t parts)> go_on = {};  // before each part; false stops
+  std::function<bool(const SamplingProgress&)> go_on = {};  // before each matrix; false stops
   void check() const;
 };
 

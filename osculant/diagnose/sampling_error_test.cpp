@@ -166,13 +166,16 @@ TEST(SamplingError, StopsWhenAskedTo) {
   Objective objective = regression(rows(at::ones({2}, at::kDouble), 40, 3));
   SamplingErrorOptions options;
   std::vector<int64_t> asked;
-  options.go_on = [&](int64_t part, int64_t parts) {
-    EXPECT_EQ(parts, 15);
-    asked.push_back(part);
-    return part < 4;
+  std::vector<double> done;
+  options.go_on = [&](const SamplingProgress& now) {
+    EXPECT_EQ(now.matrices, 15);
+    asked.push_back(now.matrix);
+    done.push_back(now.sizes_done);
+    return now.matrix < 5;
   };
   EXPECT_FALSE(sampling_error(objective, Hessian(objective), hessian(), nullptr, options).finished);
-  EXPECT_EQ(asked, (std::vector<int64_t>{1, 2, 3, 4}));
+  EXPECT_EQ(asked, (std::vector<int64_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(done, (std::vector<double>{0, 0, 0.5, 1, 1.25})) << "of two halves and a quarter";
 }
 
 TEST(SamplingError, RefusesTooFewExamples) {

@@ -223,9 +223,10 @@ class Analysis {
         continue;
       }
       progress_.begin(part.products);
+      matrix.elsewhere = 0;
       int64_t start = A->products();
       matrix.go_on = [&](const std::string& doing) {
-        progress_.show(kind.title, A->products() - start, doing);
+        progress_.show(kind.title, A->products() - start + matrix.elsewhere, doing);
         return interrupt_signal() == 0;
       };
       part.measure(matrix);

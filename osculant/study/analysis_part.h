@@ -34,6 +34,7 @@ struct MatrixInHand {
   std::string folder = {};             // for what the parts keep for a later session; empty: keep nothing
   // Shows what is being done ("3 of 10 eigenvalues converged") beside products and time left; false: stop.
   std::function<bool(const std::string& doing)> go_on = {};
+  int64_t elsewhere = 0;  // products with matrices of fewer examples that this part made, as worth of A's
   std::function<int64_t()> held = {};  // bytes that the matrix's graphs and pairs take
 
   const EigenResult* known_pairs() const { return pairs.size > 0 ? &pairs : nullptr; }

@@ -148,10 +148,11 @@ std::optional<AnalysisPart> sampling_error_part(const Problem& problem, const Ma
   bool formed = n <= options.dense_limit;
   int64_t trace = formed ? n : options.trace_products, pairs = formed ? n : 110, sizes = 3;
   int64_t vectors = std::min<int64_t>(100, options.basis_bytes / bytes_per_vector(problem) + 1) + 8;
-  auto measure = [options, vectors](MatrixInHand& matrix) {
+  auto measure = [options, vectors, pairs, trace](MatrixInHand& matrix) {
     SamplingErrorOptions watched = options;
-    watched.go_on = [&](int64_t part, int64_t parts) {
-      return matrix.go_on(fmt::format("sampling error, {} of {} matrices", part, parts));
+    watched.go_on = [&](const SamplingProgress& now) {
+      matrix.elsewhere = static_cast<int64_t>(now.sizes_done * static_cast<double>(pairs + trace));
+      return matrix.go_on(fmt::format("sampling error, {} of {} matrices", now.matrix, now.matrices));
     };
     // The parts' graphs take what those of the whole and the vectors leave.
     const Objective& objective = matrix.objective;

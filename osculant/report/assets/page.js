@@ -62,6 +62,19 @@
     grid: {color: style('--line')},
   });
 
+  // Room for the whiskers, as far as they do not dwarf the points.
+  const room = spec => {
+    const finite = values => values.filter(value => value !== null && Number.isFinite(value));
+    const all = name => finite(spec.series.flatMap(series => series[name] || []));
+    const points = all('y'), least = Math.min(...points), most = Math.max(...points);
+    if (spec.y.log || points.length === 0) return {};
+    const reach = 2 * (most - least) || Infinity;
+    return {
+      suggestedMin: Math.max(least - reach, Math.min(least, ...all('low'))),
+      suggestedMax: Math.min(most + reach, Math.max(most, ...all('high'))),
+    };
+  };
+
   const settings = (spec, choice) => {
     const x = spec.kind === 'bars' ? {ticks: {color: style('--faint')}, grid: {display: false}} : scale(spec.x[choice]);
     return {
@@ -69,7 +82,7 @@
       data: {labels: spec.labels, datasets: datasets(spec, choice)},
       plugins: [errorBars],
       options: {
-        animation: false, maintainAspectRatio: false, spanGaps: false, scales: {x, y: scale(spec.y)},
+        animation: false, maintainAspectRatio: false, spanGaps: false, scales: {x, y: {...scale(spec.y), ...room(spec)}},
         interaction: {mode: 'nearest', intersect: false},
         plugins: {legend: {display: spec.series.length > 1, labels: {
             color: style('--ink'), boxWidth: 18, boxHeight: 3, filter: item => !spec.series[item.datasetIndex].dashed,
