@@ -24,9 +24,11 @@ void add_alignment_words(std::vector<std::string>& words, const std::string& nam
   int known = last_known(shares);
   if (known < 0) return;
   const Record& share = shares[known];
+  auto low = fmt::format("{:.3g}", 100 * number(share, "low"));
+  auto high = fmt::format("{:.3g}", 100 * number(share, "high"));
   words.push_back(fmt::format(
-      "Of the gradient's squared norm {:.3g} to {:.3g} % lie in the span of the {} of the {}.",
-      100 * number(share, "low"), 100 * number(share, "high"),
+      "Of the gradient's squared norm {} % lie in the span of the {} of the {}.",
+      low == high ? low : low + " to " + high,
       known == 0 ? "leading eigenvector" : fmt::format("{} leading eigenvectors", known + 1), name));
 }
 

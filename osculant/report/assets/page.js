@@ -52,6 +52,8 @@
 
   const leading = value => Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toPrecision(6));
 
+  const whole = (spec, choice) => spec.series.every(series => series.x[choice].every(Number.isInteger));
+
   const scale = axis => ({
     type: axis.log ? 'logarithmic' : 'linear',
     title: {display: true, text: axis.title, color: style('--faint')},
@@ -62,21 +64,17 @@
     grid: {color: style('--line')},
   });
 
-  // Room for the whiskers, as far as they do not dwarf the points.
+  // Room for the whiskers.
   const room = spec => {
-    const finite = values => values.filter(value => value !== null && Number.isFinite(value));
-    const all = name => finite(spec.series.flatMap(series => series[name] || []));
-    const points = all('y'), least = Math.min(...points), most = Math.max(...points);
-    if (spec.y.log || points.length === 0) return {};
-    const reach = 2 * (most - least) || Infinity;
-    return {
-      suggestedMin: Math.max(least - reach, Math.min(least, ...all('low'))),
-      suggestedMax: Math.min(most + reach, Math.max(most, ...all('high'))),
-    };
+    const all = name => spec.series.flatMap(series => series[name] || []).filter(Number.isFinite);
+    const low = all('low'), high = all('high');
+    if (spec.y.log || low.length === 0 || high.length === 0) return {};
+    return {suggestedMin: Math.min(...low), suggestedMax: Math.max(...high)};
   };
 
   const settings = (spec, choice) => {
     const x = spec.kind === 'bars' ? {ticks: {color: style('--faint')}, grid: {display: false}} : scale(spec.x[choice]);
+    if (spec.kind !== 'bars' && whole(spec, choice)) x.ticks.precision = 0;
     return {
       type: spec.kind === 'bars' ? 'bar' : 'scatter',
       data: {labels: spec.labels, datasets: datasets(spec, choice)},
