@@ -21,6 +21,7 @@
 #include "osculant/model/layer_taps.h"
 #include "osculant/model/model.h"
 #include "osculant/model/output_loss.h"
+#include "osculant/model/signal_propagation.h"
 #include "osculant/model/zoo.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/objective/objective.h"
