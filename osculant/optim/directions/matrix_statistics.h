@@ -6,27 +6,14 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "osculant/linop/symmetric.h"
 #include "osculant/optim/directions/layer_matrices.h"
 
 namespace osculant {
-
-// The lower triangles of S <- beta S + alpha X'X, S [count, d, d] and X [count, r, d]; what lies above is
-// not to be read.
-void add_gram(Tensor& S, const Tensor& X, double beta, double alpha);
-
-Tensor symmetric_from_lower(const Tensor& S);
-
-struct SymmetricEigenpairs {
-  Tensor values;   // [count, d], rising
-  Tensor vectors;  // [count, d, d], columns
-};
-// Of the matrices whose lower triangles are given. Nothing where LAPACK fails or a number is not finite.
-std::optional<SymmetricEigenpairs> symmetric_eigenpairs(const Tensor& lower);
 
 // One side of a group's matrices, [count, d, d] each; undefined where that side keeps the identity.
 struct MatrixSide {
