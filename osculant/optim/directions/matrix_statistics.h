@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <fmt/format.h>
 
 #include <cstdint>
 #include <functional>
@@ -39,8 +38,9 @@ void visit_sides(Groups& groups, const char* transform, Visit visit) {
   for (size_t i = 0; i < groups.size(); ++i)
     for (auto [name, side] : {std::pair{"left", &groups[i].left}, {"right", &groups[i].right}}) {
       if (!side->factor.defined()) continue;
-      visit(fmt::format("{}.{}.factor", name, i), side->factor);
-      visit(fmt::format("{}.{}.{}", name, i, transform), side->transform);
+      std::string place = std::string(name) + "." + std::to_string(i) + ".";
+      visit(place + "factor", side->factor);
+      visit(place + transform, side->transform);
     }
 }
 
