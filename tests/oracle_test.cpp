@@ -7,12 +7,14 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "osculant/base/random.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/curvature/empirical_fisher.h"
 #include "osculant/curvature/fisher.h"
 #include "osculant/data/dataset.h"
 #include "osculant/io/safetensors.h"
 #include "osculant/model/exported_program.h"
+#include "osculant/model/zoo.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/objective/objective.h"
 
@@ -45,6 +47,7 @@ const std::vector<std::string> names{"mlp_mse",
                                      "cnn_eval_training",
                                      "transformer",
                                      "transformer_float32",
+                                     "language_model",
                                      "lstm",
                                      "lstm_float32",
                                      "gru",
@@ -124,6 +127,47 @@ TEST_P(Oracle, CurvatureIsPythons) {
   if (reference.contains("Ev"))
     expect_close("E v", EmpiricalFisher(objective).apply(v), reference.tensor("Ev"));
   if (reference.contains("Fv")) expect_close("F v", Fisher(objective).apply(v), reference.tensor("Fv"));
+}
+
+// The zoo's transformer with the weights of the Python one it is written after: outputs, and what they give
+// over positions, each by a road of its own (attention as libtorch has it, and written out).
+TEST(LanguageModel, IsPythonsInTheZooToo) {
+  if (!fs::exists(cases() / "stamp")) GTEST_SKIP() << "OSCULANT_PYTHON has no torch, so there are no cases";
+  auto folder = cases() / "language_model";
+  auto reference = load_safetensors(folder / "reference.safetensors");
+  auto data = load_safetensors(folder / "data.safetensors");
+  auto model =
+      transformer({.vocabulary = 5, .context = 4, .width = 4, .layers = 1, .heads = 2, .dtype = at::kDouble});
+  model.load_state(load_exported(folder / "model.pt2", {.dtype = at::kDouble}).state());
+
+  Dataset examples(data.tensor("inputs.tokens"), data.tensor("targets"));
+  expect_close("outputs", model.forward(examples.examples())[0].detach(), reference.tensor("outputs.0"));
+  Objective objective(model, CrossEntropy(), examples.batches(4));
+  auto [value, gradient] = objective.value_and_gradient();
+  expect_close("value", at::tensor({value}, at::kDouble), reference.tensor("value"));
+  expect_close("gradient", gradient, reference.tensor("gradient"));
+  const auto& v = reference.tensor("v");
+  expect_close("H", dense(Hessian(objective)).matrix, reference.tensor("H"));
+  expect_close("G v", GaussNewton(objective).apply(v), reference.tensor("Gv"));
+  expect_close("F v", Fisher(objective).apply(v), reference.tensor("Fv"));
+}
+
+// Over 200 seeds of two draws each the mean of v'F v is the exact one to within four of its standard errors.
+TEST(LanguageModel, HasASampledFisherWithoutBiasOverPositions) {
+  auto model =
+      transformer({.vocabulary = 4, .context = 3, .width = 4, .layers = 1, .heads = 2, .dtype = at::kDouble});
+  RandomStream random(1, "tokens");
+  Dataset examples(random.integers(4, {6, 3}), random.integers(4, {6, 3}));
+  Objective objective(model, CrossEntropy(), examples.batches(4));
+  Tensor v = random.normal({model.parameters()}, at::kDouble);
+  double exact = v.dot(Fisher(objective).apply(v)).item<double>(), sum = 0, squares = 0;
+  constexpr int seeds = 200;
+  for (uint64_t seed = 0; seed < seeds; ++seed) {
+    double value = SampledFisher(objective, {.draws = 2, .seed = seed}).quadratic_form(v).value;
+    sum += value / seeds;
+    squares += value * value / seeds;
+  }
+  EXPECT_NEAR(sum, exact, 4 * std::sqrt((squares - sum * sum) / seeds));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Oracle, testing::ValuesIn(names),

@@ -2,17 +2,18 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/nn.h>
 
 #include <array>
-#include <cmath>
 
 #include "osculant/base/error.h"
-#include "osculant/base/random.h"
 #include "osculant/base/text.h"
+#include "osculant/model/zoo_parts.h"
 
 namespace osculant {
+
+using namespace zoo_parts;
+
 namespace {
 
 constexpr std::array<std::pair<Activation, std::string_view>, 9> activations{
@@ -33,6 +34,9 @@ constexpr std::array<std::pair<Initialization, std::string_view>, 5> initializat
      {Initialization::orthogonal, "orthogonal"},
      {Initialization::scaled, "scaled"}}};
 
+constexpr std::array<std::pair<Norm, std::string_view>, 4> norms{
+    {{Norm::group, "group"}, {Norm::layer, "layer"}, {Norm::batch, "batch"}, {Norm::none, "none"}}};
+
 template <class Table>
 auto parse(const Table& table, std::string_view field, std::string_view text) {
   std::vector<std::string> names;
@@ -52,133 +56,16 @@ std::string_view name_in(const Table& table, Value value) {
 }
 
 void push_activation(torch::nn::Sequential& net, Activation activation) {
-  switch (activation) {
-    case Activation::relu:
-      return net->push_back(torch::nn::ReLU());
-    case Activation::tanh:
-      return net->push_back(torch::nn::Tanh());
-    case Activation::sigmoid:
-      return net->push_back(torch::nn::Sigmoid());
-    case Activation::gelu:
-      return net->push_back(torch::nn::GELU());
-    case Activation::silu:
-      return net->push_back(torch::nn::SiLU());
-    case Activation::softplus:
-      return net->push_back(torch::nn::Softplus());
-    case Activation::elu:
-      return net->push_back(torch::nn::ELU());
-    case Activation::leaky_relu:
-      return net->push_back(torch::nn::LeakyReLU());
-    case Activation::identity:
-      return net->push_back(torch::nn::Identity());
-  }
+  net->push_back(torch::nn::Functional([activation](const Tensor& x) { return activated(activation, x); }));
 }
-
-// Fills weights and biases from a random stream of its own.
-class Initializer {
- public:
-  explicit Initializer(const InitializationOptions& options)
-      : options_(options), random_(options.seed, "initialization") {}
-
-  // weight [out, in, receptive field...]
-  void operator()(Tensor weight, Tensor bias) {
-    torch::NoGradGuard no_grad;
-    auto field = static_cast<double>(weight.numel() / (weight.size(0) * weight.size(1)));
-    double fan_in = static_cast<double>(weight.size(1)) * field,
-           fan_out = static_cast<double>(weight.size(0)) * field;
-    switch (options_.kind) {
-      case Initialization::torch_default:
-        uniform(weight, 1 / std::sqrt(fan_in));
-        break;
-      case Initialization::xavier:
-        uniform(weight, std::sqrt(6 / (fan_in + fan_out)));
-        break;
-      case Initialization::he:
-        normal(weight, 2 / fan_in);
-        break;
-      case Initialization::orthogonal:
-        orthogonal(weight);
-        break;
-      case Initialization::scaled:
-        normal(weight, options_.weight_variance / fan_in);
-        break;
-    }
-    if (!bias.defined()) return;
-    switch (options_.kind) {
-      case Initialization::torch_default:
-        uniform(bias, 1 / std::sqrt(fan_in));
-        break;
-      case Initialization::scaled:
-        normal(bias, options_.bias_variance);
-        break;
-      default:
-        bias.zero_();
-    }
-  }
-
- private:
-  // Drawn in float64, so that a network is the same in every dtype up to rounding.
-  void uniform(Tensor& w, double bound) {
-    w.copy_((2 * random_.uniform(w.sizes(), at::kDouble) - 1) * bound);
-  }
-  void normal(Tensor& w, double variance) {
-    w.copy_(random_.normal(w.sizes(), at::kDouble) * std::sqrt(variance));
-  }
-
-  // Q of a Gaussian matrix's QR with the signs of R's diagonal: uniform over orthonormal frames (Mezzadri
-  // 2007).
-  void orthogonal(Tensor& w) {
-    int64_t rows = w.size(0), columns = w.numel() / rows;
-    auto gaussian = random_.normal({std::max(rows, columns), std::min(rows, columns)}, at::kDouble);
-    auto [q, r] = at::linalg_qr(gaussian);
-    q = q * r.diagonal().sign();
-    w.copy_((rows < columns ? q.t() : q).reshape(w.sizes()));
-  }
-
-  InitializationOptions options_;
-  RandomStream random_;
-};
-
-// Building a module draws from libtorch's global generator; the zoo leaves it as it was.
-class GlobalGeneratorKept {
- public:
-  GlobalGeneratorKept() : state_(generator().get_state()) {}
-  ~GlobalGeneratorKept() { generator().set_state(state_); }
-
- private:
-  static at::Generator generator() { return at::globalContext().defaultGenerator(at::kCPU); }
-  Tensor state_;
-};
 
 Model finish(torch::nn::Sequential net, const InitializationOptions& initialization, at::ScalarType dtype,
              at::Device device, const std::vector<int64_t>& example_shape) {
-  Initializer initialize(initialization);
-  for (const auto& module : *net) {
-    if (auto* linear = module.ptr()->as<torch::nn::Linear>()) initialize(linear->weight, linear->bias);
-    if (auto* conv = module.ptr()->as<torch::nn::Conv2d>()) initialize(conv->weight, conv->bias);
-  }
+  initialize(*net, initialization);
   net->to(device, dtype);
-  int64_t entries = 1;
-  for (int64_t size : example_shape) entries *= size;
-  return Model(
-      net.ptr(), [raw = net.get(), example_shape, entries](const Model::Inputs& inputs) -> Model::Outputs {
-        if (inputs.size() != 1) fail_data(fmt::format("model: takes one input, got {}", inputs.size()));
-        const Tensor& x = inputs[0];
-        int64_t examples = x.dim() > 0 ? x.size(0) : 0;
-        if (x.dim() < 2 || x.numel() != examples * entries)
-          fail_data(fmt::format("model: takes {} entries an example ([{}]), the input has shape [{}]",
-                                entries, fmt::join(example_shape, ", "), fmt::join(x.sizes(), ", ")));
-        std::vector<int64_t> shape{examples};
-        shape.insert(shape.end(), example_shape.begin(), example_shape.end());
-        return {raw->forward(x.reshape(shape))};
-      });
-}
-
-void check_sizes(std::string_view field, const std::vector<int64_t>& sizes, size_t fewest) {
-  bool positive = std::all_of(sizes.begin(), sizes.end(), [](int64_t size) { return size > 0; });
-  if (sizes.size() < fewest || !positive)
-    fail_option(field, fmt::format("[{}]", fmt::join(sizes, ", ")),
-                fmt::format("at least {} sizes, each at least 1", fewest));
+  return Model(net.ptr(), [raw = net.get(), example_shape](const Model::Inputs& inputs) -> Model::Outputs {
+    return {raw->forward(reshaped_input(inputs, example_shape))};
+  });
 }
 
 }  // namespace
@@ -194,6 +81,13 @@ Initialization parse_initialization(std::string_view name) {
 }
 std::string_view name_of(Initialization initialization) {
   return name_in(initializations, initialization);
+}
+
+Norm parse_norm(std::string_view name) {
+  return parse(norms, "norm", name);
+}
+std::string_view name_of(Norm norm) {
+  return name_in(norms, norm);
 }
 
 void InitializationOptions::check() const {

@@ -74,6 +74,51 @@ class Transformer(nn.Module):
         return self.head(self.layer(x).mean(1))
 
 
+class CausalAttention(nn.Module):
+    """Written out, where the zoo's calls libtorch's own."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x):
+        q, k, v = (f(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        scores = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return self.output((scores.masked_fill(later, float("-inf")).softmax(3) @ v).transpose(1, 2).flatten(2))
+
+
+class DecoderBlock(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(width), CausalAttention(width, heads)
+        self.norm2, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+class LanguageModel(nn.Module):
+    """osculant's transformer (osculant/model/zoo.h), with its names: logits [N, vocabulary, T]."""
+
+    def __init__(self, vocabulary, context, width, layers, heads):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+        self.blocks = [DecoderBlock(width, heads) for _ in range(layers)]
+        for i, block in enumerate(self.blocks):
+            self.add_module(f"block{i + 1}", block)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary)
+
+    def forward(self, tokens):
+        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x)).transpose(1, 2)
+
+
 class Recurrent(nn.Module):
     def __init__(self, kind):
         super().__init__()
@@ -225,6 +270,19 @@ def fisher_by_torch_func(model, names, parameters, inputs, targets, loss, labels
     return E, F
 
 
+def fisher_over_positions(z, J):
+    """The mean over examples and positions of E[s s'], s the gradient of a position's log p(y), y drawn by the network:
+    each class k in its turn, whose log p has the gradient e_k - p in z. z [N, K, T], J [N K T, n]."""
+    N, K, T = z.shape
+    rows = J.view(N, K, T, -1).transpose(1, 2).reshape(N * T, K, -1)
+    p = torch.softmax(z, 1).transpose(1, 2).reshape(N * T, K)
+    F = torch.zeros(J.shape[1], J.shape[1], dtype=J.dtype)
+    for k in range(K):
+        s = rows[:, k] - torch.einsum("ik,ikn->in", p, rows)
+        F += (s * p[:, k : k + 1]).T @ s / (N * T)
+    return F
+
+
 def reference_of(model, inputs, targets, loss, trainable, use_torch_func, plain):
     names, parameters = zip(*trainable)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
@@ -250,6 +308,8 @@ def reference_of(model, inputs, targets, loss, trainable, use_torch_func, plain)
     G = J.T @ output_hessian @ J
     reference = {"value": value.detach().reshape(1), "gradient": gradient, "v": v, "Hv": H @ v, "Gv": G @ v}
     reference["H"] = H
+    if targets.dim() == 2 and not targets.is_floating_point():
+        reference["Fv"] = fisher_over_positions(outputs[0].detach(), J) @ v
     if plain:
         labels = not targets.is_floating_point()
         E, F = fisher_by_torch_func(model, names, parameters, inputs, targets, loss, labels)
@@ -353,6 +413,8 @@ def write_networks(out):
     write_case(out, "transformer", Transformer(), {"x": normal(6, 3, 4)}, labels, cross_entropy)
     write_case(out, "transformer_float32", Transformer(), {"x": normal(6, 3, 4)}, labels, cross_entropy,
                program_dtype=torch.float32, exported_in="eval")  # fmt: skip
+    write_case(out, "language_model", LanguageModel(5, 4, 4, 1, 2), {"tokens": torch.randint(0, 5, (6, 4))},
+               torch.randint(0, 5, (6, 4)), cross_entropy)  # fmt: skip
     write_case(out, "lstm", Recurrent("LSTM"), {"x": sequences}, two, mse)
     write_case(out, "lstm_float32", Recurrent("LSTM"), {"x": sequences}, two, mse, program_dtype=torch.float32)
     write_case(out, "gru", Recurrent("GRU"), {"x": sequences}, two, mse)
