@@ -12,6 +12,7 @@
 #include "osculant/data/idx.h"
 #include "osculant/data/safetensors_dataset.h"
 #include "osculant/data/synthetic.h"
+#include "osculant/data/text_dataset.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/io/archive.h"
 #include "osculant/io/safetensors.h"

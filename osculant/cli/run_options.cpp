@@ -15,7 +15,8 @@ void set_model(RunConfig& config, const std::string& text) {
   config.model = fresh;
   size_t colon = text.find(':');
   std::string kind = text.substr(0, colon);
-  if (kind != "mlp" && kind != "autoencoder" && kind != "cnn") {
+  const std::vector<std::string> zoo{"mlp", "autoencoder", "cnn", "resnet", "transformer"};
+  if (std::find(zoo.begin(), zoo.end(), kind) == zoo.end()) {
     config.set("model.kind", "exported", "--model");
     config.model.path = text;
     return;
@@ -29,11 +30,12 @@ void set_model(RunConfig& config, const std::string& text) {
 
 void set_data(RunConfig& config, const std::string& text) {
   config.data.path.clear();
-  if (text == "fashion_mnist") {
+  if (text == "fashion_mnist" || text == "text") {
     config.set("data.kind", text, "--data");
     return;
   }
-  config.set("data.kind", text.ends_with(".csv") ? "csv" : "safetensors", "--data");
+  std::string kind = text.ends_with(".csv") ? "csv" : text.ends_with(".txt") ? "text" : "safetensors";
+  config.set("data.kind", kind, "--data");
   config.data.path = text;
 }
 
@@ -42,8 +44,11 @@ void set_data(RunConfig& config, const std::string& text) {
 RunOptions::RunOptions(CLI::App& command) : command_(command) {
   command.add_option("RUN.toml", run_file_,
                      "run file; may be left out where --model, --data and --loss are given");
-  command.add_option("--model", model_, "exported program m.pt2, or mlp:784-256-10")->type_name("MODEL");
-  command.add_option("--data", data_, "train.safetensors, train.pt, train.csv, or fashion_mnist")
+  command
+      .add_option("--model", model_, "exported program m.pt2, or mlp:784-256-10, cnn, resnet, transformer")
+      ->type_name("MODEL");
+  command
+      .add_option("--data", data_, "train.safetensors, train.pt, train.csv, book.txt, or fashion_mnist, text")
       ->type_name("DATA");
   add_key("--test-data", "data.test", "FILE", "test data, or \"split\" for the data set's own");
   add_key("--loss", "loss.kind", "LOSS", "mse, cross_entropy, binary_cross_entropy, huber, poisson");

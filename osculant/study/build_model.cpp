@@ -54,21 +54,64 @@ Options fully_connected(const RunConfig& config, at::Device device, at::ScalarTy
   return options;
 }
 
+template <class Options>
+void read_input(const RunConfig& config, Options& options) {
+  const auto& input = config.model.input;
+  if (input.empty()) return;
+  if (input.size() != 3)
+    fail_usage(fmt::format("{}: must be channels, height and width", config.origin("model.input")));
+  options.channels = input[0], options.height = input[1], options.width = input[2];
+}
+
 CnnOptions convolutional(const RunConfig& config, at::Device device, at::ScalarType dtype, uint64_t seed) {
   require_only(config,
                {"model.input", "model.filters", "model.hidden", "model.outputs", "model.batch_norm",
                 "model.activation", "model.initialization", "model.weight_variance", "model.bias_variance"});
   const ModelConfig& model = config.model;
   CnnOptions options;
-  if (!model.input.empty()) {
-    if (model.input.size() != 3)
-      fail_usage(fmt::format("{}: must be channels, height and width", config.origin("model.input")));
-    options.channels = model.input[0], options.height = model.input[1], options.width = model.input[2];
-  }
+  read_input(config, options);
   if (!model.filters.empty()) options.filters = model.filters;
   options.hidden = model.hidden.value_or(options.hidden);
   options.outputs = model.outputs.value_or(options.outputs);
   options.batch_norm = model.batch_norm.value_or(false);
+  if (!model.activation.empty()) options.activation = parse_activation(model.activation);
+  options.initialization = initialization(model, seed);
+  options.dtype = dtype;
+  options.device = device;
+  return options;
+}
+
+ResnetOptions residual(const RunConfig& config, at::Device device, at::ScalarType dtype, uint64_t seed) {
+  require_only(config,
+               {"model.input", "model.filters", "model.blocks", "model.outputs", "model.norm",
+                "model.activation", "model.initialization", "model.weight_variance", "model.bias_variance"});
+  const ModelConfig& model = config.model;
+  ResnetOptions options;
+  read_input(config, options);
+  if (!model.filters.empty()) options.filters = model.filters;
+  options.blocks = model.blocks.value_or(options.blocks);
+  options.outputs = model.outputs.value_or(options.outputs);
+  if (!model.norm.empty()) options.norm = parse_norm(model.norm);
+  if (!model.activation.empty()) options.activation = parse_activation(model.activation);
+  options.initialization = initialization(model, seed);
+  options.dtype = dtype;
+  options.device = device;
+  return options;
+}
+
+TransformerOptions decoder(const RunConfig& config, at::Device device, at::ScalarType dtype, uint64_t seed) {
+  require_only(config,
+               {"model.vocabulary", "model.context", "model.width", "model.layers", "model.heads",
+                "model.activation", "model.initialization", "model.weight_variance", "model.bias_variance"});
+  const ModelConfig& model = config.model;
+  if (!model.vocabulary)
+    fail_usage("model.vocabulary is not given, model.kind is transformer, and the data are no text");
+  TransformerOptions options;
+  options.vocabulary = *model.vocabulary;
+  options.context = model.context.value_or(options.context);
+  options.width = model.width.value_or(options.width);
+  options.layers = model.layers.value_or(options.layers);
+  options.heads = model.heads.value_or(options.heads);
   if (!model.activation.empty()) options.activation = parse_activation(model.activation);
   options.initialization = initialization(model, seed);
   options.dtype = dtype;
@@ -107,6 +150,8 @@ Model build_model(const RunConfig& config, at::Device device, at::ScalarType dty
     if (config.model.kind == "autoencoder")
       return autoencoder(fully_connected<AutoencoderOptions>(config, device, dtype, seed));
     if (config.model.kind == "cnn") return cnn(convolutional(config, device, dtype, seed));
+    if (config.model.kind == "resnet") return resnet(residual(config, device, dtype, seed));
+    if (config.model.kind == "transformer") return transformer(decoder(config, device, dtype, seed));
     return exported(config, device, dtype);
   };
   Model model = make();

@@ -13,6 +13,7 @@
 #include "osculant/data/idx.h"
 #include "osculant/data/safetensors_dataset.h"
 #include "osculant/data/synthetic.h"
+#include "osculant/data/text_dataset.h"
 
 namespace osculant {
 namespace {
@@ -60,15 +61,17 @@ CsvOptions csv_options(const RunConfig& config) {
   return {data.target, data.ignore, data.classes.value_or(config.loss.kind == "cross_entropy"), {}};
 }
 
-void refuse_csv_keys(const RunConfig& config) {
+void refuse_keys_of_other_kinds(const RunConfig& config) {
   const DataConfig& data = config.data;
-  auto refuse = [&](bool given, const char* key) {
-    if (given)
-      fail_usage(fmt::format("{}: belongs to data.kind csv, and it is {}", config.origin(key), data.kind));
+  auto refuse = [&](bool given, const char* key, const char* of) {
+    if (given && data.kind != of)
+      fail_usage(fmt::format("{}: belongs to data.kind {}, and it is {}", config.origin(key), of, data.kind));
   };
-  refuse(!data.target.empty(), "data.target");
-  refuse(!data.ignore.empty(), "data.ignore");
-  refuse(data.classes.has_value(), "data.classes");
+  refuse(!data.target.empty(), "data.target", "csv");
+  refuse(!data.ignore.empty(), "data.ignore", "csv");
+  refuse(data.classes.has_value(), "data.classes", "csv");
+  refuse(data.context.has_value(), "data.context", "text");
+  refuse(data.stride.has_value(), "data.stride", "text");
 }
 
 // Tables, whose test data have the classes of the training data.
@@ -84,6 +87,27 @@ std::pair<Dataset, std::optional<Dataset>> csv_data(const RunConfig& config) {
     fail_data(fmt::format("{}: its columns of inputs are {}, and in {} they are {}", data.test,
                           fmt::join(test.inputs, ", "), data.path, fmt::join(train.inputs, ", ")));
   return {train.data, test.data};
+}
+
+// A text, divided before examples are cut from it; another text for testing has the training text's alphabet.
+// A transformer whose size was left open gets the data's.
+std::pair<Dataset, std::optional<Dataset>> text_data(RunConfig& config) {
+  DataConfig& data = config.data;
+  if (data.path.empty()) data.path = kDefaultText;
+  TextOptions options;
+  options.context = data.context.value_or(options.context);
+  options.stride = data.stride.value_or(0);
+  if (data.test == "split") options.test_share = data.test_share.value_or(0.2);
+  TextData text = load_text(data.path, options);
+  if (!data.test.empty() && data.test != "split") {
+    options.alphabet = text.alphabet;
+    text.test = load_text(data.test, options).train;
+  }
+  if (config.model.kind == "transformer") {
+    if (!config.model.vocabulary) config.model.vocabulary = static_cast<int64_t>(text.alphabet.size());
+    if (!config.model.context) config.model.context = options.context;
+  }
+  return {text.train, text.test};
 }
 
 Dataset training_data(const DataConfig& data, uint64_t seed) {
@@ -125,11 +149,12 @@ std::optional<Normalization> normalization_of(const Dataset& train, const DataCo
 
 }  // namespace
 
-std::pair<Dataset, std::optional<Dataset>> load_data(const RunConfig& config, uint64_t seed) {
+std::pair<Dataset, std::optional<Dataset>> load_data(RunConfig& config, uint64_t seed) {
   const DataConfig& data = config.data;
   auto [train, test] = [&]() -> std::pair<Dataset, std::optional<Dataset>> {
+    refuse_keys_of_other_kinds(config);
     if (data.kind == "csv") return csv_data(config);
-    refuse_csv_keys(config);
+    if (data.kind == "text") return text_data(config);
     return {training_data(data, seed), test_data(data)};
   }();
   if (data.shuffle.value_or(false)) train = train.shuffled(seed);

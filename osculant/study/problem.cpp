@@ -179,8 +179,8 @@ Problem load_problem(RunConfig& config) {
   OutputLoss loss = make_loss(config, at::TensorOptions().device(device).dtype(dtype));
   std::vector<OutputMetric> metrics;
   for (const auto& name : config.metrics) metrics.push_back(find_metric(name, loss.name()));
+  auto [train, test] = load_data(config, seed);  // first: a text decides the size of its vocabulary
   Model model = build_model(config, device, dtype, seed);
-  auto [train, test] = load_data(config, seed);
   model.train(false);
   check_fit(model, loss, train, "training", config.data.path);
   if (test)

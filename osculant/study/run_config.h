@@ -11,13 +11,16 @@
 namespace osculant {
 
 struct ModelConfig {
-  std::string kind;  // exported, mlp, autoencoder, cnn
+  std::string kind;  // exported, mlp, autoencoder, cnn, resnet, transformer
   std::string path;  // of an exported program
   std::vector<int64_t> widths;
-  std::vector<int64_t> input;              // cnn: channels, height, width
-  std::vector<int64_t> filters;            // cnn
-  std::optional<int64_t> hidden, outputs;  // cnn
-  std::optional<bool> batch_norm;          // cnn
+  std::vector<int64_t> input;                                        // cnn, resnet: channels, height, width
+  std::vector<int64_t> filters;                                      // cnn, resnet
+  std::optional<int64_t> hidden, outputs;                            // cnn; outputs: resnet too
+  std::optional<bool> batch_norm;                                    // cnn
+  std::optional<int64_t> blocks;                                     // resnet
+  std::string norm;                                                  // resnet
+  std::optional<int64_t> vocabulary, context, width, layers, heads;  // transformer
   std::string activation;
   std::string initialization;
   std::optional<double> weight_variance, bias_variance;
@@ -28,11 +31,12 @@ struct ModelConfig {
 };
 
 struct DataConfig {
-  std::string kind;  // safetensors, csv, fashion_mnist, idx, teacher, mixture, sine, sinc, parity
+  std::string kind;  // safetensors, csv, fashion_mnist, idx, text, teacher, mixture, sine, sinc, parity
   std::string path;
   std::string labels;                       // idx: the file of labels
   std::vector<std::string> target, ignore;  // csv: columns
   std::optional<bool> classes;              // csv
+  std::optional<int64_t> context, stride;   // text
   std::string test;                         // "split", or a file
   std::string test_labels;                  // idx: the test file's labels
   std::optional<double> scale;

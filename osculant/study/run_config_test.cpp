@@ -96,8 +96,9 @@ TEST(RunConfig, WrongTypesNameLineValueAndWhatWasExpected) {
             "run.toml:2: train.steps = \"ten\": must be an integer >= 1");
   EXPECT_EQ(refusal([] { parsed("[train]\nsteps = 0\n"); }),
             "run.toml:2: train.steps = 0: must be an integer >= 1");
-  EXPECT_EQ(refusal([] { parsed("[model]\nkind = 3\n"); }),
-            "run.toml:2: model.kind = 3: must be one of exported, mlp, autoencoder, cnn");
+  EXPECT_EQ(
+      refusal([] { parsed("[model]\nkind = 3\n"); }),
+      "run.toml:2: model.kind = 3: must be one of exported, mlp, autoencoder, cnn, resnet, transformer");
   EXPECT_EQ(refusal([] { parsed("[model]\nwidths = [784, 0]\n"); }),
             "run.toml:2: model.widths = [ 784, 0 ]: must be a list of integers >= 1");
   EXPECT_EQ(refusal([] { parsed("[train]\nbudget = \"60 minutes\"\n"); }),

@@ -105,6 +105,29 @@ class BadFiles(CliTest):
         self.refused(DATA, "evaluate", *problem, "--parameters", "absent.safetensors", says="absent.safetensors")
 
 
+class BadText(CliTest):
+    def check(self, content, *more, says, code=DATA):
+        (self.folder / "book.txt").write_bytes(content)
+        problem = ["--model", "transformer", "--data", "book.txt", "--loss", "cross_entropy", "--set", "data.context=4"]
+        self.refused(code, "check", *problem, *more, says=says)
+
+    def test_texts_that_cannot_be_read(self):
+        self.check(b"", says="book.txt: is empty")
+        self.check(b"abc", says=["book.txt: has 3 characters", "context = 4 needs 5"])
+        self.check(b"abcde\nfg\xff", says=["book.txt:2: byte 8: 0xff", "UTF-8"])
+        self.check(b"abcdefgh", "--test-data", "book.txt.test", says="book.txt.test: cannot be read")
+        self.check(b"abcdefgh", "--test-data", "split", says="for testing it has 2 characters")
+
+    def test_networks_that_do_not_fit_the_text(self):
+        self.check(b"abcdefghijkl", "--set", "model.vocabulary=3", says=["book.txt", "a token is", "[0, 3)"])
+        self.check(b"abcdefghijkl", "--set", "model.context=2", says=["book.txt", "1 to 2 positions", "[2, 4]"])
+        self.check(b"abcdefghijkl", "--set", "model.width=6", code=USAGE, says="width = 6: must be a multiple of heads = 4")
+        self.check(b"abcdefghijkl", "--set", "data.classes=true", code=USAGE, says="data.classes: belongs to data.kind csv")
+        problem = self.cloud_problem()
+        self.refused(USAGE, "check", "--model", "transformer", *problem[2:], says="model.vocabulary is not given")
+        self.refused(USAGE, "check", *problem, "--set", "data.context=4", says="data.context: belongs to data.kind text")
+
+
 class BadRequests(CliTest):
     def test_negative_learning_rate(self):
         problem = self.linear_problem()

@@ -8,7 +8,7 @@ import signal
 import time
 import unittest
 
-from harness import DATA, USAGE, WRITE, CliTest, read_safetensors
+from harness import DATA, USAGE, WRITE, CliTest, read_safetensors, write_safetensors
 
 
 class Train(CliTest):
@@ -67,6 +67,35 @@ class Train(CliTest):
         self.assertTrue(result["training"]["reached"])
         self.assertGreaterEqual(result["training"]["final"]["test"]["accuracy"], 0.95)
         self.assertTrue((self.folder / "t/best.safetensors").exists())
+
+    def test_a_transformer_learns_a_text(self):
+        """abcabc...: each character is known from the one before it."""
+        (self.folder / "book.txt").write_text("abc" * 70)
+        problem = ["--model", "transformer", "--set", "model.width=8", "--set", "model.layers=1", "--set", "model.heads=2", "--data", "book.txt", "--loss", "cross_entropy"]
+        problem += ["--set", "data.context=5", "--set", "data.test=split", "--set", "metrics.names=accuracy"]
+        result = self.tool_json("train", *problem, "--method", "adam", "--lr", "0.03", "--steps", "60", "--batch-size", "full", "--out", "t")
+        self.assertEqual(result["training"]["final"]["test"]["accuracy"], 1)
+        self.assertEqual(result["data"], {"examples": 33, "test_examples": 8})
+        recorded = (self.folder / "t/run.toml").read_text()
+        for text in ("vocabulary = 3\n", "context = 5\n"):
+            self.assertIn(text, recorded)
+        evaluated = self.tool_json("evaluate", "t/run.toml", "--parameters", "t/parameters.safetensors")
+        self.assertAlmostEqual(evaluated["evaluation"]["loss"], result["training"]["final"]["loss"], places=9)
+        analyzed = self.tool_json("analyze", "t/run.toml", "--set", "model.parameters=t/parameters.safetensors", "--eigenvalues", "1", "--out", "a")
+        self.assertAlmostEqual(analyzed["objective"]["value"], result["training"]["final"]["loss"], places=6)
+
+    def test_a_residual_network_learns_images(self):
+        """Which half of an image is bright."""
+        rng = random.Random(1)
+        images = [[[[rng.random() + (2 if (j < 4) == (i % 2 == 0) else 0) for j in range(8)] for _ in range(8)]] for i in range(40)]
+        write_safetensors(self.folder / "images.safetensors", {"inputs": ("F32", images), "targets": ("I64", [i % 2 for i in range(40)])})
+        problem = ["--model", "resnet", "--set", "model.input=[1, 8, 8]", "--set", "model.filters=[4, 8]", "--set", "model.outputs=2"]
+        problem += ["--data", "images.safetensors", "--loss", "cross_entropy", "--set", "metrics.names=accuracy"]
+        training = self.tool_json("train", *problem, "--method", "adam", "--lr", "0.01", "--steps", "60", "--target", "accuracy>=1")["training"]
+        self.assertTrue(training["reached"])
+        self.refused(USAGE, "check", *problem, "--set", "model.norm=groop", says=["model.norm = groop", "group, layer, batch, none"])
+        self.refused(USAGE, "check", *problem, "--set", "model.layers=2", says='model.layers = 2: means nothing for model.kind = "resnet"')
+        self.refused(DATA, "check", *problem, "--set", "model.input=[3, 8, 8]", says=["[3, 8, 8]", "[4, 1, 8, 8]"])
 
     def test_weight_decay_is_part_of_the_objective_and_of_no_bias(self):
         """loss + w^2 / 2 for the weight alone."""
