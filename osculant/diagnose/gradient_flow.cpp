@@ -75,6 +75,7 @@ bool add_batch(Observation& seen, const Objective& objective, int64_t i, Tensor&
     LayerTaps taps(objective.layout());
     outputs = term.model.forward(batch);
     calls = taps.list();
+    std::erase_if(calls, [](const LayerTap& tap) { return tap.kind == LayerKind::bias; });
     if (i == 0) seen.note = taps.note();
   }
   if (i == 0) {
