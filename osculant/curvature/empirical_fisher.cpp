@@ -6,6 +6,7 @@
 #include "osculant/base/error.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/curvature/outer_product.h"
+#include "osculant/objective/output_derivatives.h"
 
 namespace osculant {
 namespace {
@@ -38,7 +39,7 @@ Tensor outer_products(Linearization& linearization, const Tensor& X) {
   int64_t last = -1;
   std::vector<Tensor> w;  // of the batch seen last
   return linearization.output_product(X, [&](const OutputsOfBatch& at, const std::vector<Tensor>& V) {
-    if (last != at.first) w = output_gradients(at.loss, at.outputs, at.batch);
+    if (last != at.first) w = output_gradients(at.loss, at.outputs, unweighted(at.batch));
     last = at.first;
     Tensor dots = example_dots(w, V);
     if (at.batch.weights.defined()) dots = dots * at.batch.weights.to(dots.options());

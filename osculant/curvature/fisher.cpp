@@ -11,6 +11,7 @@
 #include "osculant/base/random.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/curvature/outer_product.h"
+#include "osculant/objective/output_derivatives.h"
 
 namespace osculant {
 namespace {
@@ -86,7 +87,7 @@ const std::vector<Tensor>& SampledFisher::scores(const OutputsOfBatch& at) const
   if (last_ && last_->term == at.term && last_->first == at.first) return last_->of_draw;
   last_ = std::make_unique<Scores>(Scores{at.term, at.first, {}});
   const Tensor& z = at.outputs[0];
-  Batch batch = at.batch;
+  Batch batch = unweighted(at.batch);
   Tensor& y = batch.targets[0].tensor;
   auto shape = y.sizes().vec();
   int64_t count = y.size(0), entries = count > 0 ? y.numel() / count : 0;

@@ -1,23 +1,8 @@
 #include "osculant/curvature/outer_product.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/autograd.h>
 
 namespace osculant {
-
-std::vector<Tensor> output_gradients(const OutputLoss::Implementation& loss,
-                                     const std::vector<Tensor>& outputs, Batch batch) {
-  at::AutoGradMode mode(true);
-  batch.weights = Tensor();
-  std::vector<Tensor> at_z;
-  for (const auto& z : outputs) at_z.push_back(z.detach().requires_grad_(z.is_floating_point()));
-  Tensor sum = loss.sum(at_z, batch);
-  std::vector<Tensor> w(at_z.size());
-  if (sum.requires_grad()) w = torch::autograd::grad({sum}, at_z, {}, false, false, /*allow_unused=*/true);
-  for (size_t i = 0; i < w.size(); ++i)
-    if (!w[i].defined()) w[i] = at::zeros_like(outputs[i]);
-  return w;
-}
 
 Tensor example_dots(const std::vector<Tensor>& w, const std::vector<Tensor>& V) {
   Tensor dots;

@@ -8,10 +8,6 @@ namespace osculant {
 
 // Parts of the matrices that are sums over examples of J' w w' J, w in the space of an example's outputs.
 
-// dl/dz of a batch's examples, each of its own loss: example weights are left out.
-std::vector<Tensor> output_gradients(const OutputLoss::Implementation& loss,
-                                     const std::vector<Tensor>& outputs, Batch batch);
-
 // w_i'V_i of each example, over all outputs: [N].
 Tensor example_dots(const std::vector<Tensor>& w, const std::vector<Tensor>& V);
 

@@ -7,6 +7,7 @@
 #include "osculant/base/error.h"
 #include "osculant/linop/vector_space.h"
 #include "osculant/objective/differentiate.h"
+#include "osculant/objective/output_derivatives.h"
 #include "osculant/objective/output_jacobian.h"
 
 namespace osculant {
@@ -139,55 +140,14 @@ void BatchGraph::add_weighted_gradient(Tensor& flat, const Tensor& weights, doub
   pull_back(flat, w, scale);
 }
 
-namespace {
-
-// S and r = S^+ dl/dz of every example: S [N, D, C], r [N, C].
-struct OutputRoot {
-  Tensor S, r;
-};
-
-// d2l/dz2 [N, D, D], a product with each of the D unit vectors.
-Tensor output_hessian(const OutputLoss::Implementation& loss, const Tensor& z, const Batch& batch) {
-  int64_t N = z.size(0), D = z.numel() / N;
-  Tensor H = at::empty({N, D, D}, z.options());
-  for (int64_t d = 0; d < D; ++d) {
-    Tensor e = at::zeros({N, D}, z.options());
-    e.select(1, d).fill_(1);
-    H.select(2, d).copy_(loss.hessian_product({z}, batch, {e.view(z.sizes())})[0].reshape({N, D}));
-  }
-  return H;
-}
-
-// S S' = H, and r = S^+ w, with the diagonal's roots where H is diagonal and H's eigenvectors elsewhere.
-OutputRoot root_of(const Tensor& H, const Tensor& w) {
-  Tensor diagonal = H.diagonal(0, 1, 2);
-  Tensor values, vectors;
-  bool is_diagonal = H.size(1) == 1 || at::count_nonzero(H).equal(at::count_nonzero(diagonal));
-  if (is_diagonal)
-    values = diagonal;
-  else
-    std::tie(values, vectors) = at::linalg_eigh(H);
-  // What is no more than rounding beside the largest has no direction to speak of.
-  double u = VectorSpace(1, H.options()).epsilon();
-  Tensor kept = values > static_cast<double>(H.size(1)) * u * values.amax(1, true);
-  Tensor root = at::where(kept, values, 0).sqrt(), inverse = at::where(kept, root.reciprocal(), 0);
-  if (is_diagonal) return {at::diag_embed(root), inverse * w};
-  Tensor S = vectors * root.unsqueeze(1);
-  return {S, inverse * w.unsqueeze(1).bmm(vectors).squeeze(1)};
-}
-
-}  // namespace
-
 BatchGraph::Root BatchGraph::gauss_newton_root() const {
   if (outputs_.size() != 1)
     fail_usage(
         fmt::format("the dense Jacobian: of models with one output; this one gives {}", outputs_.size()));
-  at::AutoGradMode mode(true);
   const Tensor& z = outputs_value_[0];
   int64_t N = z.size(0);
-  Tensor at_z = z.detach().requires_grad_(true);
-  Tensor w = torch::autograd::grad({loss_->sum({at_z}, batch_)}, {at_z})[0];
-  auto [S, r] = root_of(output_hessian(*loss_, z, batch_), w.reshape({N, -1}));
+  Tensor w = output_gradients(*loss_, outputs_value_, batch_)[0];
+  auto [S, r] = output_root(*loss_, z, w, batch_);
 
   int64_t C = S.size(2), n = layout_->size(), passes = 0;
   Tensor r_row = r.reshape({-1});
