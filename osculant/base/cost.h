@@ -18,6 +18,7 @@ struct Price {
   static constexpr double gauss_newton_product_recomputed = 2.2;
   static constexpr double jacobian_product = 0.6;            // J v alone, from a kept graph
   static constexpr double jacobian_transpose_product = 0.6;  // J'w alone, from a kept graph
+  static constexpr double layer_derivatives = 1.0 / 3.0;     // J'w by the layers' outputs alone, the same
   // For regularisers: derivatives in theta of w'H p and w'G p from the graph of the product, and a pass back
   // through the graph of such a derivative, as a multiple of it.
   static constexpr double hessian_derivative = 2.5;
