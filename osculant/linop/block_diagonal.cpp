@@ -1,7 +1,6 @@
 #include "osculant/linop/block_diagonal.h"
 
 #include <ATen/ATen.h>
-#include <ATen/ExpandUtils.h>
 
 #include <cmath>
 #include <utility>
@@ -24,18 +23,13 @@ Tensor by_block(const std::vector<Tensor>& blocks, const Tensor& X, int64_t dime
   return at::cat(parts, dimension);
 }
 
-// a b, batches broadcast.
-Tensor times(const Tensor& a, const Tensor& b) {
-  auto batch = at::infer_size(a.sizes().slice(0, static_cast<size_t>(a.dim() - 2)),
-                              b.sizes().slice(0, static_cast<size_t>(b.dim() - 2)));
-  auto matrices = [&](const Tensor& x) {
-    auto shape = batch;
-    shape.insert(shape.end(), {x.size(-2), x.size(-1)});
-    return x.expand(shape).reshape({-1, x.size(-2), x.size(-1)});
-  };
-  Tensor x = matrices(a), y = matrices(b), product = x.size(0) == 1 ? x[0].mm(y[0]) : x.bmm(y);
-  batch.insert(batch.end(), {a.size(-2), b.size(-1)});
-  return product.reshape(batch);
+// X B, X [..., groups, m, s] and B [groups, s, s]: the leading dimensions are rows.
+Tensor times(const Tensor& X, const Tensor& B) {
+  Tensor by_group = X.movedim(-3, 0);
+  auto shape = by_group.sizes().vec();
+  Tensor rows = by_group.reshape({shape[0], -1, shape.back()});
+  Tensor product = shape[0] == 1 ? rows[0].mm(B[0]) : rows.bmm(B);
+  return product.reshape(shape).movedim(0, -3);
 }
 
 }  // namespace
@@ -50,7 +44,7 @@ int64_t BlockDiagonal::size() const {
 
 Tensor BlockDiagonal::left(const Tensor& X, bool transposed) const {
   return by_block(blocks_, X, -2, [&](const Tensor& B, const Tensor& rows) {
-    return is_dense(B) ? times(transposed ? B.mT() : B, rows) : B.unsqueeze(2) * rows;
+    return is_dense(B) ? times(rows.mT(), transposed ? B : B.mT()).mT() : B.unsqueeze(2) * rows;
   });
 }
 

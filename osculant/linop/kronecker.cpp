@@ -146,6 +146,28 @@ std::optional<EigenBlock> refreshed(const EigenBlock& last, const KroneckerBlock
   return EigenBlock{block.name, block.place, std::move(G->vectors), std::move(A->vectors), values};
 }
 
+std::optional<std::vector<EigenBlock>> eigen_blocks(const std::vector<KroneckerBlock>& blocks) {
+  std::vector<EigenBlock> all;
+  for (const auto& block : blocks) {
+    auto found = eigen_block(block);
+    if (!found) return std::nullopt;
+    all.push_back(*std::move(found));
+  }
+  return all;
+}
+
+std::optional<std::vector<EigenBlock>> refreshed(const std::vector<EigenBlock>& last,
+                                                 const std::vector<KroneckerBlock>& blocks) {
+  if (last.size() != blocks.size()) fail_usage("kronecker: eigenbases of another model");
+  std::vector<EigenBlock> all;
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    auto found = refreshed(last[b], blocks[b]);
+    if (!found) return std::nullopt;
+    all.push_back(*std::move(found));
+  }
+  return all;
+}
+
 KroneckerEigen::KroneckerEigen(const VectorSpace& space, std::vector<EigenBlock> blocks, double elsewhere,
                                std::string name)
     : LinearOperator(space, space, std::move(name)),
@@ -197,13 +219,9 @@ std::shared_ptr<KroneckerEigen> KroneckerEigen::inverse_root(double lambda) cons
 }
 
 std::shared_ptr<KroneckerEigen> eigen_decomposition(const KroneckerOperator& F) {
-  std::vector<EigenBlock> blocks;
-  for (const auto& block : F.blocks()) {
-    auto found = eigen_block(block);
-    if (!found) return nullptr;
-    blocks.push_back(*std::move(found));
-  }
-  return std::make_shared<KroneckerEigen>(F.domain(), std::move(blocks), 0.0, F.name() + "_eigen");
+  auto blocks = eigen_blocks(F.blocks());
+  if (!blocks) return nullptr;
+  return std::make_shared<KroneckerEigen>(F.domain(), *std::move(blocks), 0.0, F.name() + "_eigen");
 }
 
 }  // namespace osculant

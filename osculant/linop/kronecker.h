@@ -80,9 +80,12 @@ struct EigenBlock {
 
 // A block's eigenvectors and eigenvalues, those below 0 by rounding as 0.
 std::optional<EigenBlock> eigen_block(const KroneckerBlock& block);
+std::optional<std::vector<EigenBlock>> eigen_blocks(const std::vector<KroneckerBlock>& blocks);
 // From those it had before it changed a little: see refresh_eigenpairs. Values of `last` go with the columns
 // they belong to, and are kept: those of EKFAC are not the factors'.
 std::optional<EigenBlock> refreshed(const EigenBlock& last, const KroneckerBlock& block);
+std::optional<std::vector<EigenBlock>> refreshed(const std::vector<EigenBlock>& last,
+                                                 const std::vector<KroneckerBlock>& blocks);
 
 // Blocks in their eigenbases: whatever is a function of the matrix. What lies in no block has the
 // eigenvalue 0.
