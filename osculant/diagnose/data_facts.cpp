@@ -1,0 +1,127 @@
+#include "osculant/diagnose/data_facts.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <string_view>
+#include <unordered_map>
+
+#include "osculant/base/text.h"
+#include "osculant/linop/operators.h"
+#include "osculant/spectrum/eigenpairs.h"
+
+namespace osculant {
+namespace {
+
+constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+
+// The largest eigenvalue of (X - mean)'(X - mean) / N over its trace, mean [d] or 0.
+double leading_share(const Tensor& X, const Tensor& mean) {
+  double trace = ((X - mean).square().sum() / X.size(0)).item<double>();
+  if (!(trace > 0)) return unknown;
+  auto moment = function_operator(
+      {X.size(1), X.options()},
+      [&](const Tensor& V) {
+        Tensor XV = X.mm(V) - mean.unsqueeze(0).mm(V);
+        return (X.t().mm(XV) - at::outer(mean, XV.sum(0))) / X.size(0);
+      },
+      "second moment of the inputs");
+  auto pairs = eigenpairs(*moment, {.count = 1, .target = EigenTarget::largest, .tolerance = 1e-3});
+  return pairs.size > 0 ? pairs.values[0].item<double>() / trace : unknown;
+}
+
+void describe_inputs(DataFacts& facts, const Tensor& X) {
+  Tensor mean = X.mean(0), deviation = X.std(0, /*unbiased=*/false);
+  // What rounding leaves of an entry that never changes.
+  Tensor varies = deviation > 1e-12 * mean.abs();
+  facts.constant_inputs = X.size(1) - varies.sum().item<int64_t>();
+  facts.mean = X.mean().item<double>();
+  facts.deviation = X.std(/*unbiased=*/false).item<double>();
+  Tensor deviations = deviation.masked_select(varies);
+  if (deviations.numel() > 0) facts.scale_ratio = (deviations.max() / deviations.min()).item<double>();
+  facts.leading_share = leading_share(X, at::zeros_like(mean));
+  facts.centred_share = leading_share(X, mean);
+}
+
+// The bytes of each row.
+std::vector<std::string_view> rows_of(const Tensor& t) {
+  auto bytes = static_cast<size_t>(t.numel() / t.size(0)) * static_cast<size_t>(t.element_size());
+  const char* data = static_cast<const char*>(t.const_data_ptr());
+  std::vector<std::string_view> rows;
+  for (int64_t i = 0; i < t.size(0); ++i) rows.emplace_back(data + static_cast<size_t>(i) * bytes, bytes);
+  return rows;
+}
+
+void count_duplicates(DataFacts& facts, const Tensor& inputs, const Tensor& targets) {
+  auto rows = rows_of(inputs);
+  auto answers = targets.defined() ? rows_of(targets) : std::vector<std::string_view>();
+  std::unordered_map<std::string_view, size_t> first;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto [place, fresh] = first.emplace(rows[i], i);
+    if (fresh) continue;
+    ++facts.duplicates;
+    if (!answers.empty() && answers[i] != answers[place->second]) ++facts.contradictions;
+  }
+}
+
+void count_classes(DataFacts& facts, const Tensor& labels) {
+  if (labels.min().item<int64_t>() < 0) return;
+  Tensor counts = at::bincount(labels.flatten()), present = counts.masked_select(counts > 0);
+  auto all = static_cast<double>(labels.numel());
+  facts.classes = present.numel();
+  facts.largest_class = present.max().item<double>() / all;
+  facts.smallest_class = present.min().item<double>() / all;
+}
+
+std::string percent(double share) {
+  return fmt::format("{:.3g} %", 100 * share);
+}
+
+}  // namespace
+
+DataFacts data_facts(const Batch& examples) {
+  DataFacts facts;
+  facts.mean = facts.deviation = facts.scale_ratio = facts.leading_share = facts.centred_share = unknown;
+  facts.examples = examples.size();
+  Tensor inputs =
+      examples.inputs.empty() ? Tensor() : examples.inputs.front().tensor.detach().cpu().contiguous();
+  Tensor targets =
+      examples.targets.empty() ? Tensor() : examples.targets.front().tensor.detach().cpu().contiguous();
+  if (inputs.defined() && inputs.numel() > 0) {
+    facts.inputs = inputs.numel() / inputs.size(0);
+    if (inputs.is_floating_point())
+      describe_inputs(facts, inputs.reshape({inputs.size(0), -1}).to(at::kDouble));
+    count_duplicates(facts, inputs, targets);
+  }
+  if (targets.defined() && targets.numel() > 0 && at::isIntegralType(targets.scalar_type(), true))
+    count_classes(facts, targets.to(at::kLong));
+  return facts;
+}
+
+std::vector<std::string> DataFacts::words() const {
+  std::vector<std::string> out;
+  if (constant_inputs > 0)
+    out.push_back(fmt::format("{} of {} inputs never change: the weights on them learn nothing.",
+                              format_count(constant_inputs), format_count(inputs)));
+  if (leading_share > 0.3 && centred_share < 0.5 * leading_share)
+    out.push_back(fmt::format(
+        "One direction, the mean, has {} of the inputs' second moment, {} once it is taken away: steep for "
+        "the first layer, where all else is flat. Centre the inputs (data.normalize = true).",
+        percent(leading_share), percent(centred_share)));
+  if (scale_ratio > 100)
+    out.push_back(fmt::format("Deviations of the inputs differ by a factor of {}: normalise each.",
+                              format_number(scale_ratio)));
+  if (duplicates > 0)
+    out.push_back(fmt::format("{} of {} examples have inputs that came before, {} of them another target{}.",
+                              format_count(duplicates), format_count(examples), format_count(contradictions),
+                              contradictions > 0 ? ": noise that no network can fit" : ""));
+  if (classes > 1 && largest_class > 3 * smallest_class)
+    out.push_back(fmt::format(
+        "The {} classes are of unequal size, {} of the examples to {}: naming the largest is right so often.",
+        classes, percent(largest_class), percent(smallest_class)));
+  return out;
+}
+
+}  // namespace osculant
