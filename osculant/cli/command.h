@@ -59,6 +59,7 @@ class RunOptions {
 void add_init(CLI::App& tool, int& status);
 void add_check(CLI::App& tool, int& status);
 void add_analyze(CLI::App& tool, int& status);
+void add_advise(CLI::App& tool, int& status);
 void add_train(CLI::App& tool, int& status);
 void add_compare(CLI::App& tool, int& status);
 void add_evaluate(CLI::App& tool, int& status);

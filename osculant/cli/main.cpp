@@ -87,7 +87,7 @@ int run(int argc, char** argv) {
       "Example:\n"
       "  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy --eigenvalues 5");
   for (auto add :
-       {add_init, add_check, add_analyze, add_train, add_compare, add_evaluate, add_methods, add_report})
+       {add_init, add_check, add_analyze, add_advise, add_train, add_compare, add_evaluate, add_methods, add_report})
     add(tool, status);
   try {
     tool.parse(argc, argv);

@@ -110,7 +110,8 @@ std::vector<std::string> DataFacts::words() const {
         "One direction, the mean, has {} of the inputs' second moment, {} once it is taken away: steep for "
         "the first layer, where all else is flat. Centre the inputs (data.normalize = true).",
         percent(leading_share), percent(centred_share)));
-  if (scale_ratio > 100)
+  // Of a table's columns: the edges of images hardly vary, and should not be made to.
+  if (scale_ratio > 100 && inputs <= 200)
     out.push_back(fmt::format("Deviations of the inputs differ by a factor of {}: normalise each.",
                               format_number(scale_ratio)));
   if (duplicates > 0)

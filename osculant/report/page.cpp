@@ -6,6 +6,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/io/atomic_file.h"
+#include "osculant/report/advice_page.h"
 #include "osculant/report/analysis_page.h"
 #include "osculant/report/assets.h"
 #include "osculant/report/comparison_page.h"
@@ -30,6 +31,7 @@ struct Contents {
 Contents contents_of(const Record& result, const StepLog& log) {
   std::string command = text(result, "command");
   if (command == "analyze") return {"Curvature", analysis_summary(result), analysis_sections(result)};
+  if (command == "advise") return {"Advice", advice_summary(result), advice_sections(result)};
   if (command == "train") return {"Training", training_summary(result, log), training_sections(result, log)};
   if (command == "compare") return {"Race", comparison_summary(result), comparison_sections(result)};
   return {command, {fmt::format("What osculant {} found.", command)}, {}};

@@ -9,6 +9,7 @@
 
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/optim/options.h"
+#include "osculant/study/advice_record.h"
 #include "osculant/study/spectrum_record.h"
 
 namespace osculant {
@@ -164,6 +165,7 @@ struct Result {
   std::optional<ComparisonRecord> comparison;
   std::optional<EvaluationRecord> evaluation;
   std::optional<CheckRecord> check;
+  std::optional<AdviceRecord> advice;
   std::optional<PlanRecord> plan;
   CostRecord cost;
   std::vector<std::string> notes;  // what a reader of the numbers has to know

@@ -21,7 +21,7 @@ using run_keys::NotMeant;
 const std::string options_prefix = "train.options.";  // one option, for --set and for naming its line
 
 std::vector<std::string> sections() {
-  return {"model", "data", "loss", "metrics", "train", "compare", "analyze", "run"};
+  return {"model", "data", "loss", "metrics", "train", "compare", "analyze", "advise", "run"};
 }
 
 std::string section_of(const std::string& key) {

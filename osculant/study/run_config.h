@@ -93,6 +93,11 @@ struct CompareConfig {
   std::optional<double> tuning_share;
 };
 
+struct AdviseConfig {
+  std::optional<bool> race;
+  std::optional<int64_t> candidates;  // methods in the race
+};
+
 struct AnalyzeConfig {
   std::optional<int64_t> eigenvalues;
   std::vector<std::string> matrix;
@@ -140,6 +145,7 @@ struct RunConfig {
   TrainConfig train;
   CompareConfig compare;
   AnalyzeConfig analyze;
+  AdviseConfig advise;
   RunSettings run;
 
   // Reads a run file over what is here. Unknown keys, wrong types and values out of range throw Error(usage)

@@ -238,7 +238,9 @@ std::vector<Key> compare_keys() {
 std::vector<Key> analyze_and_run_keys() {
   using A = AnalyzeConfig;
   using R = RunSettings;
+  using V = AdviseConfig;
   const auto analyze = &RunConfig::analyze;
+  const auto advise = &RunConfig::advise;
   const auto run = &RunConfig::run;
   return {
       integer("analyze.eigenvalues", at(analyze, &A::eigenvalues), 0, "10",
@@ -305,6 +307,9 @@ std::vector<Key> analyze_and_run_keys() {
       text("analyze.start_from", at(analyze, &A::start_from), "", "\"runs/earlier\"",
            "begin with the eigenpairs that another analysis kept"),
       flag("analyze.keep_eigenpairs", at(analyze, &A::keep_eigenpairs), "leave them in the results"),
+      flag("advise.race", at(advise, &V::race), "race the methods that the advice puts first"),
+      integer("advise.candidates", at(advise, &V::candidates), 2, "5",
+              "methods in that race, each with three values of what it is tuned by"),
       integer("run.seed", at(run, &R::seed), 0, "0", "of everything random"),
       text("run.dtype", at(run, &R::dtype), "", "\"float32\"", "of parameters, inputs and curvature",
            {"float32", "float64"}),

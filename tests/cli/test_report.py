@@ -106,6 +106,10 @@ class Report(CliTest):
         self.tool("compare", *self.linear_problem(), "--methods", "sgd,lbfgs", "--budget", "20ge", "--seeds", "2", "--tune", "0", "--out", "c")
         self.assert_well((self.folder / "c/report.html"), ["race-loss"])
 
+    def test_advice(self):
+        self.tool("advise", *self.linear_problem(), "--race", "--budget", "200ge", "--candidates", "2", "--out", "d")
+        self.assert_well((self.folder / "d/report.html"), ["gradient-flow-chart"])
+
     def test_names_are_text(self):
         name = "<img src=x onerror=alert(1)>"
         self.tool("analyze", *self.linear_problem(), "--out", name)

@@ -8,7 +8,7 @@ from harness import DATA, USAGE, CliTest
 class Usage(CliTest):
     def test_help_of_every_command_has_an_example(self):
         out, _ = self.tool("--help")
-        for command in ("init", "check", "analyze", "train", "compare", "evaluate", "methods"):
+        for command in ("init", "check", "analyze", "advise", "train", "compare", "evaluate", "methods"):
             self.assertIn(command, out)
             own, _ = self.tool(command, "--help")
             self.assertIn(f"Example:\n  osculant {command}", own)

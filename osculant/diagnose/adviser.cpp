@@ -1,0 +1,229 @@
+#include "osculant/diagnose/adviser.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "osculant/base/error.h"
+#include "osculant/base/text.h"
+
+namespace osculant {
+namespace {
+
+enum class Family {
+  plain,     // a step along the gradient
+  adaptive,  // entry by entry
+  matrix,    // layer by layer
+  curvature_diagonal,
+  limited_memory,
+  dense_quasi_newton,
+  least_squares,
+  krylov,
+  dense_newton,
+  low_rank,
+};
+
+constexpr std::array<std::pair<std::string_view, Family>, 27> families{{
+    {"sgd", Family::plain},
+    {"momentum", Family::plain},
+    {"adam", Family::adaptive},
+    {"adamw", Family::adaptive},
+    {"rmsprop", Family::adaptive},
+    {"muon", Family::matrix},
+    {"soap", Family::matrix},
+    {"shampoo", Family::matrix},
+    {"kfac", Family::matrix},
+    {"ekfac", Family::matrix},
+    {"adahessian", Family::curvature_diagonal},
+    {"sophia", Family::curvature_diagonal},
+    {"lbfgs", Family::limited_memory},
+    {"lsr1", Family::limited_memory},
+    {"bfgs", Family::dense_quasi_newton},
+    {"ssbroyden", Family::dense_quasi_newton},
+    {"dfp", Family::dense_quasi_newton},
+    {"broyden", Family::dense_quasi_newton},
+    {"sr1", Family::dense_quasi_newton},
+    {"levenberg_marquardt", Family::least_squares},
+    {"hessian_free", Family::krylov},
+    {"newton_cg", Family::krylov},
+    {"newton_minres", Family::krylov},
+    {"trust_region", Family::krylov},
+    {"cubic_newton", Family::krylov},
+    {"newton", Family::dense_newton},
+    {"inverse_correction", Family::low_rank},
+}};
+
+Family family_of(const std::string& method) {
+  for (const auto& [name, family] : families)
+    if (name == method) return family;
+  throw Error(ErrorKind::internal, fmt::format("the adviser does not know the method {}", method));
+}
+
+bool on_batches(Family family) {
+  switch (family) {
+    case Family::plain:
+    case Family::adaptive:
+    case Family::matrix:
+    case Family::curvature_diagonal:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool needs_second_derivatives(Family family) {
+  return family == Family::curvature_diagonal || family == Family::krylov || family == Family::dense_newton ||
+         family == Family::low_rank;
+}
+
+// Whether a step on all examples is cheap enough for hundreds of them.
+bool sees_all(const TrainingFacts& f) {
+  return f.examples <= 5000 && !(f.gradient_seconds > 0.05);
+}
+
+std::string sizes(const TrainingFacts& f) {
+  return fmt::format("{} parameters and {} examples", format_count(f.parameters), format_count(f.examples));
+}
+
+std::string gradient_cost(const TrainingFacts& f) {
+  return std::isnan(f.gradient_seconds) ? ""
+                                        : fmt::format(" (a gradient {})", format_seconds(f.gradient_seconds));
+}
+
+struct Merit {
+  double value;
+  std::string reason;
+};
+
+// Dense matrices of n x n: a step costs n^2 and more.
+Merit dense_merit(const TrainingFacts& f, double best, const char* what) {
+  if (f.parameters > 3000)
+    return {0.05, fmt::format("{} {} x {} matrix is slow to work with.", what, format_count(f.parameters),
+                              format_count(f.parameters))};
+  if (!sees_all(f)) return {0.2, fmt::format("Each step looks at all of {}{}.", sizes(f), gradient_cost(f))};
+  return {best, fmt::format("{}: {} {} x {} matrix is cheap, and steps on all examples see no noise.",
+                            sizes(f), what, f.parameters, f.parameters)};
+}
+
+Merit least_squares_merit(const TrainingFacts& f) {
+  auto work = static_cast<double>(f.residuals()) * static_cast<double>(f.parameters);
+  if (f.parameters > 5000 || work > 2e8)
+    return {0.1, fmt::format("A Jacobian of {} residuals by {} parameters is much work a step.",
+                             format_count(f.residuals()), format_count(f.parameters))};
+  return {0.99, fmt::format(
+                    "Least squares with {} residuals and {} parameters: near a fit the Jacobian alone is the "
+                    "curvature, and steps converge quadratically.",
+                    format_count(f.residuals()), format_count(f.parameters))};
+}
+
+Merit first_order_merit(const TrainingFacts& f, const std::string& method, Family family) {
+  bool all = sees_all(f);
+  if (family == Family::plain)
+    return {method == "momentum" ? 0.35 : 0.2,
+            "One step length for all directions: as slow as the conditioning is bad."};
+  if (family == Family::adaptive)
+    return {method == "adam"    ? 0.6
+            : method == "adamw" ? 0.59
+                                : 0.45,
+            fmt::format("Cheap steps on batches of {}; scales each parameter, not directions.",
+                        format_count(advised_batch_size(f)))};
+  if (family == Family::curvature_diagonal)
+    return {method == "sophia" ? 0.4 : 0.3,
+            "A diagonal of the curvature: more per step than Adam, seldom further."};
+  double base = method == "muon" ? 0.85 : method == "soap" ? 0.8 : method == "shampoo" ? 0.65 : 0.7;
+  if (f.matrix_share < 0.5)
+    return {0.5, fmt::format("Only {:.3g} % of the parameters are in matrices worth the name.",
+                             100 * f.matrix_share)};
+  return {base - (all ? 0.1 : 0),
+          fmt::format("{:.3g} % of the parameters are in matrices: steps see each as one, at the price of a "
+                      "gradient and some products.",
+                      100 * f.matrix_share)};
+}
+
+Merit merit_of(const TrainingFacts& f, const std::string& method, Family family) {
+  switch (family) {
+    case Family::least_squares:
+      return least_squares_merit(f);
+    case Family::dense_quasi_newton: {
+      double best = method == "ssbroyden" ? 0.97 : method == "bfgs" ? 0.95 : 0.6;
+      return dense_merit(f, best, "a");
+    }
+    case Family::dense_newton:
+      return dense_merit(f, 0.7, "the Hessian, a");
+    case Family::limited_memory: {
+      double best = method == "lbfgs" ? 0.8 : 0.55;
+      if (!sees_all(f))
+        return {0.3, fmt::format("Each step looks at all of {}{}.", sizes(f), gradient_cost(f))};
+      return {best,
+              fmt::format("{}: all of them in every step{}, and curvature from the last steps for nothing.",
+                          sizes(f), gradient_cost(f))};
+    }
+    case Family::krylov: {
+      double best = method == "hessian_free" ? 0.82 : 0.65;
+      if (!sees_all(f))
+        return {best - 0.45, fmt::format("Tens of products a step, each a gradient and a half over {}{}.",
+                                         sizes(f), gradient_cost(f))};
+      return {best, fmt::format("{}: steps that know the whole curvature, tens of products each{}.", sizes(f),
+                                gradient_cost(f))};
+    }
+    case Family::low_rank:
+      return {0.4, "The leading eigenpairs alone, which a classifier's few outliers make worth it."};
+    default:
+      return first_order_merit(f, method, family);
+  }
+}
+
+void say_cannot(MethodAdvice& advice, std::string why) {
+  advice.runs = false;
+  advice.merit = 0;
+  advice.reason = std::move(why);
+}
+
+MethodAdvice advise(const TrainingFacts& f, const MethodInfo& info) {
+  Family family = family_of(info.name);
+  MethodAdvice advice;
+  advice.method = info.name;
+  int64_t batch = on_batches(family) ? advised_batch_size(f) : f.examples;
+  advice.batch_size = batch >= f.examples ? "full" : std::to_string(batch);
+  ProblemSize size{f.parameters, f.examples, f.outputs, batch, f.bytes_per_number};
+  advice.bytes = info.memory.value(size) + static_cast<double>(f.gradient_bytes);
+  advice.gradient_equivalents = info.cost.value(size);
+  advice.seconds = advice.gradient_equivalents * f.gradient_seconds;
+  Merit merit = merit_of(f, info.name, family);
+  advice.merit = merit.value;
+  advice.reason = merit.reason;
+  if (family == Family::least_squares && !f.least_squares)
+    say_cannot(advice, "The loss is no sum of squares.");
+  else if (needs_second_derivatives(family) && !f.second_derivatives)
+    say_cannot(advice, "The network cannot be differentiated twice.");
+  else if (f.random && !on_batches(family))
+    say_cannot(advice, "The network's outputs are random: steps that compare values of the loss go astray.");
+  else if (advice.bytes > static_cast<double>(f.memory_budget))
+    say_cannot(advice,
+               fmt::format("It needs {}, and the memory budget is {}.",
+                           format_bytes(static_cast<int64_t>(advice.bytes)), format_bytes(f.memory_budget)));
+  return advice;
+}
+
+}  // namespace
+
+int64_t advised_batch_size(const TrainingFacts& facts) {
+  constexpr int64_t batch = 256;
+  return facts.examples <= batch ? facts.examples : batch;
+}
+
+std::vector<MethodAdvice> advise_methods(const TrainingFacts& facts) {
+  std::vector<MethodAdvice> all;
+  for (const auto& info : method_table()) all.push_back(advise(facts, info));
+  std::stable_sort(all.begin(), all.end(), [](const MethodAdvice& a, const MethodAdvice& b) {
+    if (a.runs != b.runs) return a.runs;
+    return a.merit > b.merit;
+  });
+  return all;
+}
+
+}  // namespace osculant

@@ -1,0 +1,192 @@
+#include "osculant/study/advice_facts.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "osculant/base/error.h"
+#include "osculant/base/text.h"
+#include "osculant/curvature/curvature.h"
+#include "osculant/diagnose/data_facts.h"
+#include "osculant/model/consistency.h"
+#include "osculant/spectrum/eigenpairs.h"
+#include "osculant/spectrum/norms.h"
+#include "osculant/study/training_setup.h"
+
+namespace osculant {
+namespace {
+
+constexpr int64_t data_examples = 20000, norm_probes = 20, narrow = 16;
+constexpr int gradient_timings = 5;
+
+IntervalRecord exactly(double value) {
+  return {value, value, value};
+}
+
+class FactFinder {
+ public:
+  FactFinder(const Problem& problem, const RunConfig& config) : problem_(problem), config_(config) {}
+
+  MeasuredFacts find() {
+    sizes();
+    gradient();
+    data();
+    flow();
+    if (facts_.training.second_derivatives && !facts_.training.random) curvature();
+    return std::move(facts_);
+  }
+
+ private:
+  void tell(const std::string& name, const IntervalRecord& number, const std::string& words) {
+    facts_.told.push_back({name, number, words});
+  }
+
+  Objective sample() const {
+    int64_t N = problem_.train.size(), count = std::min(N, advice_examples);
+    int64_t required = problem_.model.required_batch_size();
+    if (required > 0) count = std::min(N, required);
+    Tensor places = (at::arange(count, at::kLong) * N).floor_divide(count);
+    return problem_.objective(count).on(problem_.train.select(places));
+  }
+
+  void sizes() {
+    TrainingFacts& t = facts_.training;
+    const ParameterLayout& layout = problem_.model.layout();
+    t.parameters = layout.size();
+    t.examples = problem_.train.size();
+    t.bytes_per_number = static_cast<int64_t>(layout.options().dtype().itemsize());
+    t.memory_budget = problem_.memory_budget;
+    t.least_squares = config_.loss.kind == "mse";
+    Batch batch = problem_.train.range(0, std::min<int64_t>(t.examples, 64));
+    if (int64_t required = problem_.model.required_batch_size(); required > 0)
+      batch = problem_.train.range(0, required);
+    {
+      torch::NoGradGuard no_grad;
+      auto outputs = problem_.model.forward(batch);
+      t.outputs = 0;
+      for (const auto& z : outputs) t.outputs += z.numel() / batch.size();
+    }
+    t.random = !consistency(problem_.model, batch).deterministic();
+    count_matrices(layout);
+    tell("parameters", exactly(static_cast<double>(t.parameters)), "that are trained");
+    tell("examples", exactly(static_cast<double>(t.examples)), "to train on");
+    tell("outputs", exactly(static_cast<double>(t.outputs)),
+         fmt::format("of an example; with the examples {} residuals, {} for each parameter",
+                     format_count(t.residuals()),
+                     format_number(static_cast<double>(t.residuals()) / static_cast<double>(t.parameters))));
+    tell("matrix_share", exactly(t.matrix_share),
+         fmt::format("of the parameters are in matrices with at least {} rows and columns", narrow));
+  }
+
+  void count_matrices(const ParameterLayout& layout) {
+    int64_t inside = 0;
+    for (const auto& p : layout.parameters()) {
+      if (p.shape.size() < 2) continue;
+      ++facts_.training.layers;
+      int64_t rows = p.shape[0], columns = p.size / std::max<int64_t>(rows, 1);
+      if (std::min(rows, columns) >= narrow) inside += p.size;
+    }
+    facts_.training.matrix_share = static_cast<double>(inside) / static_cast<double>(layout.size());
+  }
+
+  void gradient() {
+    int64_t piece = std::min(problem_.train.size(), advised_batch_size(facts_.training));
+    if (int64_t required = problem_.model.required_batch_size(); required > 0) piece = required;
+    std::vector<double> seconds;
+    for (int i = 0; i < gradient_timings; ++i) {
+      GradientCost cost = measure_gradient(problem_, problem_.objective(piece));
+      seconds.push_back(cost.seconds);
+      facts_.training.gradient_bytes = cost.bytes;
+    }
+    std::sort(seconds.begin(), seconds.end());
+    facts_.training.gradient_seconds = seconds[seconds.size() / 2];
+    tell("gradient_seconds", {seconds[seconds.size() / 2], seconds.front(), seconds.back()},
+         fmt::format("s for a gradient over all examples, from a batch of {} timed {} times: the middle, the "
+                     "fastest and the slowest",
+                     piece, gradient_timings));
+  }
+
+  void data() {
+    int64_t count = std::min(problem_.train.size(), data_examples);
+    DataFacts found = data_facts(problem_.train.range(0, count));
+    for (const auto& words : found.words()) facts_.remedies.push_back(words);
+    if (!std::isnan(found.leading_share))
+      tell("inputs.leading_share", exactly(found.leading_share),
+           fmt::format("of the inputs' second moment is in its largest eigenvalue; {} once they are centred",
+                       format_number(found.centred_share)));
+    if (found.classes > 0)
+      tell("data.largest_class", exactly(found.largest_class),
+           fmt::format("of the examples are of the largest of {} classes, {} of the smallest", found.classes,
+                       format_number(found.smallest_class)));
+    tell("data.duplicates", exactly(static_cast<double>(found.duplicates)),
+         fmt::format("of {} examples have inputs that came before; {} contradict the first of them",
+                     format_count(found.examples), format_count(found.contradictions)));
+  }
+
+  void flow() {
+    facts_.flow = gradient_flow(sample());
+    const GradientFlow& flow = facts_.flow;
+    if (flow.verdict == FlowVerdict::dead_signal || flow.verdict == FlowVerdict::exploding)
+      facts_.remedies.insert(facts_.remedies.begin(),
+                             "No method trains this network from here. " + flow.words);
+    auto ratio = [&](const char* name, const LayerRatio& found, const char* words) {
+      if (!std::isnan(found.value)) tell(name, {found.value, found.low, found.high}, words);
+    };
+    ratio("gradient_flow.forward_ratio", flow.forward_ratio,
+          "is what a layer multiplies the variance between inputs by");
+    ratio("gradient_flow.backward_ratio", flow.backward_ratio,
+          "is what a layer multiplies the gradient by, on its way back");
+  }
+
+  // Extremes and size of the sample's Hessian.
+  void curvature() {
+    try {
+      measure_curvature();
+    } catch (const c10::Error& error) {
+      facts_.training.second_derivatives = false;
+      std::string message = error.what_without_backtrace();
+      facts_.remedies.push_back("The network cannot be differentiated twice (" +
+                                message.substr(0, message.find('\n')) +
+                                "): curvature methods and this part of the advice are out.");
+    }
+  }
+
+  void measure_curvature() {
+    Objective objective = sample();
+    Hessian H(objective);
+    auto n = static_cast<double>(problem_.model.parameters());
+    EigenOptions options{.count = 1, .target = EigenTarget::both, .tolerance = 1e-2, .seed = config_.seed()};
+    EigenResult pairs = eigenpairs(H, options);
+    if (pairs.largest().empty() || pairs.smallest().empty()) return;
+    double largest = pairs.largest()[0].value, smallest = pairs.smallest()[0].value,
+           bound = pairs.pairing_bound;
+    tell("curvature.largest", {largest, largest - bound, largest + bound},
+         fmt::format("is the Hessian's largest eigenvalue on {} examples; gradient descent is stable below a "
+                     "learning rate of {}",
+                     format_count(objective.examples()),
+                     largest > 0 ? format_number(2 / largest) : std::string("any size")));
+    tell("curvature.smallest", {smallest, smallest - bound, smallest + bound},
+         smallest < -bound ? "is its smallest: there is negative curvature"
+                           : "is its smallest: no negative curvature is certain");
+    Measured norm = frobenius_norm(H, {.probes = norm_probes, .seed = config_.seed()}, &pairs);
+    double top = std::max(std::abs(largest), std::abs(smallest));
+    auto stable = [&](double x) { return x * x / (top * top); };
+    tell("curvature.stable_rank", {stable(norm.value), stable(norm.low), stable(norm.high)},
+         fmt::format("is its stable rank, of {}: so many directions are about as steep as the steepest",
+                     format_count(static_cast<int64_t>(n))));
+  }
+
+  const Problem& problem_;
+  const RunConfig& config_;
+  MeasuredFacts facts_;
+};
+
+}  // namespace
+
+MeasuredFacts measure_facts(const Problem& problem, const RunConfig& config) {
+  return FactFinder(problem, config).find();
+}
+
+}  // namespace osculant
