@@ -23,6 +23,8 @@ void add_advise(CLI::App& tool, int& status) {
   auto options = std::make_shared<RunOptions>(*command);
   options->add_switch("--race", "advise.race", "let the methods that come first race on this problem");
   options->add_key("--candidates", "advise.candidates", "K", "methods in the race; default 5");
+  options->add_switch("--write-init", "advise.write_init",
+                      "leave the critical initialisation in DIR/critical.safetensors");
   options->add_key("--budget", "train.budget", "60s|500ge", "of the whole race; default 60s");
   options->add_key("--target", "train.target", "TARGET",
                    "who is there first: 'loss<=1e-4', 'test.accuracy>=0.88'");

@@ -80,9 +80,16 @@ bool needs_second_derivatives(Family family) {
          family == Family::low_rank;
 }
 
-// Whether a step on all examples is cheap enough for hundreds of them.
+// One layer: with the usual losses the objective is convex.
+bool linear(const TrainingFacts& f) {
+  return f.layers == 1;
+}
+
+// Whether a step on all examples is cheap enough for hundreds of them. Where they are many, batches tell most
+// of what all of them tell, but for the smooth bottom of a convex problem.
 bool sees_all(const TrainingFacts& f) {
-  return f.examples <= 5000 && !(f.gradient_seconds > 0.05);
+  int64_t few = linear(f) ? 50000 : 3000;
+  return f.examples <= few && !(f.gradient_seconds > 0.05);
 }
 
 std::string sizes(const TrainingFacts& f) {
@@ -105,6 +112,10 @@ Merit dense_merit(const TrainingFacts& f, double best, const char* what) {
     return {0.05, fmt::format("{} {} x {} matrix is slow to work with.", what, format_count(f.parameters),
                               format_count(f.parameters))};
   if (!sees_all(f)) return {0.2, fmt::format("Each step looks at all of {}{}.", sizes(f), gradient_cost(f))};
+  if (f.parameters > 500)
+    return {0.7 * best,
+            fmt::format("{} {} x {} matrix takes its time, but steps on all examples see no noise.", what,
+                        format_count(f.parameters), format_count(f.parameters))};
   return {best, fmt::format("{}: {} {} x {} matrix is cheap, and steps on all examples see no noise.",
                             sizes(f), what, f.parameters, f.parameters)};
 }
@@ -121,7 +132,6 @@ Merit least_squares_merit(const TrainingFacts& f) {
 }
 
 Merit first_order_merit(const TrainingFacts& f, const std::string& method, Family family) {
-  bool all = sees_all(f);
   if (family == Family::plain)
     return {method == "momentum" ? 0.35 : 0.2,
             "One step length for all directions: as slow as the conditioning is bad."};
@@ -132,13 +142,13 @@ Merit first_order_merit(const TrainingFacts& f, const std::string& method, Famil
             fmt::format("Cheap steps on batches of {}; scales each parameter, not directions.",
                         format_count(advised_batch_size(f)))};
   if (family == Family::curvature_diagonal)
-    return {method == "sophia" ? 0.4 : 0.3,
+    return {method == "sophia" ? 0.6 : 0.4,
             "A diagonal of the curvature: more per step than Adam, seldom further."};
-  double base = method == "muon" ? 0.85 : method == "soap" ? 0.8 : method == "shampoo" ? 0.65 : 0.7;
+  double base = method == "muon" ? 0.9 : method == "soap" ? 0.74 : method == "shampoo" ? 0.78 : 0.7;
   if (f.matrix_share < 0.5)
     return {0.5, fmt::format("Only {:.3g} % of the parameters are in matrices worth the name.",
                              100 * f.matrix_share)};
-  return {base - (all ? 0.1 : 0),
+  return {base,
           fmt::format("{:.3g} % of the parameters are in matrices: steps see each as one, at the price of a "
                       "gradient and some products.",
                       100 * f.matrix_share)};
@@ -149,13 +159,13 @@ Merit merit_of(const TrainingFacts& f, const std::string& method, Family family)
     case Family::least_squares:
       return least_squares_merit(f);
     case Family::dense_quasi_newton: {
-      double best = method == "ssbroyden" ? 0.97 : method == "bfgs" ? 0.95 : 0.6;
+      double best = method == "ssbroyden" ? 0.97 : method == "bfgs" ? 0.96 : 0.6;
       return dense_merit(f, best, "a");
     }
     case Family::dense_newton:
-      return dense_merit(f, 0.7, "the Hessian, a");
+      return dense_merit(f, linear(f) ? 0.98 : 0.7, "the Hessian, a");
     case Family::limited_memory: {
-      double best = method == "lbfgs" ? 0.8 : 0.55;
+      double best = method == "lbfgs" ? (f.least_squares ? 0.85 : 0.93) : 0.55;
       if (!sees_all(f))
         return {0.3, fmt::format("Each step looks at all of {}{}.", sizes(f), gradient_cost(f))};
       return {best,
@@ -163,7 +173,9 @@ Merit merit_of(const TrainingFacts& f, const std::string& method, Family family)
                           sizes(f), gradient_cost(f))};
     }
     case Family::krylov: {
-      double best = method == "hessian_free" ? 0.82 : 0.65;
+      double best = method == "hessian_free" ? (f.least_squares || linear(f) ? 0.87 : 0.62)
+                    : linear(f)              ? 0.86
+                                             : 0.64;
       if (!sees_all(f))
         return {best - 0.45, fmt::format("Tens of products a step, each a gradient and a half over {}{}.",
                                          sizes(f), gradient_cost(f))};

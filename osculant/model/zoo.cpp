@@ -8,6 +8,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/model/plain_stack.h"
 #include "osculant/model/zoo_parts.h"
 
 namespace osculant {
@@ -27,11 +28,12 @@ constexpr std::array<std::pair<Activation, std::string_view>, 9> activations{
      {Activation::leaky_relu, "leaky_relu"},
      {Activation::identity, "identity"}}};
 
-constexpr std::array<std::pair<Initialization, std::string_view>, 5> initializations{
+constexpr std::array<std::pair<Initialization, std::string_view>, 6> initializations{
     {{Initialization::torch_default, "torch_default"},
      {Initialization::xavier, "xavier"},
      {Initialization::he, "he"},
      {Initialization::orthogonal, "orthogonal"},
+     {Initialization::critical, "critical"},
      {Initialization::scaled, "scaled"}}};
 
 constexpr std::array<std::pair<Norm, std::string_view>, 4> norms{
@@ -63,9 +65,16 @@ Model finish(torch::nn::Sequential net, const InitializationOptions& initializat
              at::Device device, const std::vector<int64_t>& example_shape) {
   initialize(*net, initialization);
   net->to(device, dtype);
-  return Model(net.ptr(), [raw = net.get(), example_shape](const Model::Inputs& inputs) -> Model::Outputs {
+  Model model(net.ptr(), [raw = net.get(), example_shape](const Model::Inputs& inputs) -> Model::Outputs {
     return {raw->forward(reshaped_input(inputs, example_shape))};
   });
+  if (initialization.kind == Initialization::critical) {
+    std::vector<int64_t> shape{1};
+    shape.insert(shape.end(), example_shape.begin(), example_shape.end());
+    Batch one{{{"", at::zeros(shape, model.layout().options())}}, {}, {}};
+    model.layout().assign(critical_parameters(model, plain_stack(model, one), initialization.seed));
+  }
+  return model;
 }
 
 }  // namespace

@@ -19,12 +19,13 @@ Activation parse_activation(std::string_view name);  // throws Error(usage) nami
 std::string_view name_of(Activation activation);
 
 // How weights begin; fan_in and fan_out are the entries that feed and that leave a unit. Biases begin at 0
-// but for torch_default and scaled.
+// but for torch_default, critical and scaled.
 enum class Initialization {
   torch_default,  // weights and biases uniform on +- 1/sqrt(fan_in)
   xavier,         // uniform, variance 2/(fan_in + fan_out)     (Glorot & Bengio 2010, eq. 16)
   he,             // normal, variance 2/fan_in                  (He et al. 2015, eq. 10)
   orthogonal,     // rows or columns orthonormal                (Saxe et al. 2014)
+  critical,       // gradients neither vanish nor explode with depth: critical_parameters (plain_stack.h)
   scaled,         // normal, variance weight_variance/fan_in; biases normal, variance bias_variance
 };
 Initialization parse_initialization(std::string_view name);

@@ -27,6 +27,7 @@ class Initializer {
     double fan_in = static_cast<double>(weight.size(1)) * field,
            fan_out = static_cast<double>(weight.size(0)) * field;
     switch (options_.kind) {
+      case Initialization::critical:  // begun as here, then drawn anew by the finished network
       case Initialization::torch_default:
         uniform(weight, 1 / std::sqrt(fan_in));
         break;
@@ -45,6 +46,7 @@ class Initializer {
     }
     if (!bias.defined()) return;
     switch (options_.kind) {
+      case Initialization::critical:
       case Initialization::torch_default:
         uniform(bias, 1 / std::sqrt(fan_in));
         break;
@@ -144,6 +146,13 @@ Tensor reshaped_input(const Model::Inputs& inputs, const std::vector<int64_t>& e
   std::vector<int64_t> shape{examples};
   shape.insert(shape.end(), example_shape.begin(), example_shape.end());
   return x.reshape(shape);
+}
+
+void check_branching(const InitializationOptions& options) {
+  options.check();
+  if (options.kind == Initialization::critical)
+    fail_option("initialization", "critical",
+                "one for networks with branches: critical is for mlp, autoencoder and cnn");
 }
 
 void check_sizes(std::string_view field, const std::vector<int64_t>& sizes, size_t fewest) {

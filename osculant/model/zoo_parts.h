@@ -34,6 +34,7 @@ const Tensor& only_input(const Model::Inputs& inputs);
 // The one input as [N, example_shape...], from any shape with as many entries an example.
 Tensor reshaped_input(const Model::Inputs& inputs, const std::vector<int64_t>& example_shape);
 
+void check_branching(const InitializationOptions& options);  // of a network that is no plain stack
 void check_sizes(std::string_view field, const std::vector<int64_t>& sizes, size_t fewest);
 
 }  // namespace osculant::zoo_parts

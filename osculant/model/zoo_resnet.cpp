@@ -95,7 +95,7 @@ void ResnetOptions::check() const {
   check_sizes("input", {channels, height, width}, 3);
   check_sizes("filters", filters, 1);
   check_sizes("blocks, outputs", {blocks, outputs}, 2);
-  initialization.check();
+  check_branching(initialization);
 }
 
 Model resnet(const ResnetOptions& options) {

@@ -97,5 +97,15 @@ TEST(Zoo, BadOptionsAreNamed) {
   EXPECT_EQ(parse_initialization(name_of(Initialization::orthogonal)), Initialization::orthogonal);
 }
 
+TEST(Zoo, BeginsCriticallyWhereThatIsKnown) {
+  MlpOptions options{.widths = {100, 100, 100, 10}, .activation = Activation::tanh, .dtype = at::kDouble};
+  options.initialization = {.kind = Initialization::critical, .seed = 4};
+  Tensor W = mlp(options).layout().leaves()[2];
+  EXPECT_NEAR((W.square().mean() * 100).item<double>(), 1.761, 0.1);
+  ResnetOptions branches;
+  branches.initialization.kind = Initialization::critical;
+  EXPECT_THROW(branches.check(), Error) << "not for networks with branches";
+}
+
 }  // namespace
 }  // namespace osculant

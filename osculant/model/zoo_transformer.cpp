@@ -128,7 +128,7 @@ void TransformerOptions::check() const {
   check_sizes("width, layers, heads", {width, layers, heads}, 3);
   if (width % heads != 0)
     fail_option("width", std::to_string(width), fmt::format("a multiple of heads = {}", heads));
-  initialization.check();
+  check_branching(initialization);
 }
 
 Model transformer(const TransformerOptions& options) {

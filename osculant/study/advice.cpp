@@ -8,16 +8,18 @@
 #include "osculant/base/interrupt.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
+#include "osculant/io/safetensors.h"
 #include "osculant/study/advice_facts.h"
 #include "osculant/study/training_setup.h"
 
 namespace osculant {
 namespace {
 
-constexpr const char* run_file = "advised.toml";
+constexpr const char *run_file = "advised.toml", *critical_file = "critical.safetensors";
 
 void fill_defaults(const Problem& problem, RunConfig& config) {
   config.advise.race = config.advise.race.value_or(false);
+  config.advise.write_init = config.advise.write_init.value_or(false);
   config.advise.candidates = config.advise.candidates.value_or(5);
   if (config.train.budget.empty()) config.train.budget = "60s";
   if (config.train.method.empty()) config.train.method = "adam";  // of runs whose method is not yet chosen
@@ -46,10 +48,19 @@ RunConfig advised_run(const RunConfig& config, const AdviceRecord::Choice& choic
   advised.analyze = {};
   advised.compare = {};
   advised.run.out.clear();
+  advised.make_paths_absolute();
   advised.train.method = choice.method;
   advised.train.options.clear();
   advised.train.batch_size = choice.batch_size;
   return advised;
+}
+
+// Writes the network with these parameters; the model is left as it is.
+void save_with(const Model& model, const Tensor& theta, const std::string& path) {
+  auto before = model.layout().snapshot();
+  model.layout().assign(theta);
+  save_safetensors(path, model.state());
+  model.layout().restore(before);
 }
 
 std::string in_a_sentence(const AdviceRecord& advice) {
@@ -99,11 +110,18 @@ Result advise(const Problem& problem, const RunConfig& config, const ResultDirec
   advice.remedies = facts.remedies;
   advice.ranking = choices_of(advise_methods(facts.training));
   result.gradient_flow = facts.flow;
-  RunConfig advised = advised_run(config, advice.ranking.front());
+  RunConfig from = config;
+  bool dead = facts.flow.verdict == FlowVerdict::dead_signal || facts.flow.verdict == FlowVerdict::exploding;
+  if (facts.critical.defined() && (dead || *config.advise.write_init)) {
+    save_with(problem.model, facts.critical, folder.file(critical_file));
+    advice.initialization = critical_file;
+    from.model.parameters = folder.file(critical_file);
+  }
+  RunConfig advised = advised_run(from, advice.ranking.front());
   if (*config.advise.race) {
-    if (auto winner = race_advice(problem, config, advice, show)) {
+    if (auto winner = race_advice(problem, from, advice, show)) {
       put_first(advice, winner->train.method);
-      advised = advised_run(config, advice.ranking.front());
+      advised = advised_run(from, advice.ranking.front());
       advised.train.options = winner->train.options;
     }
   }

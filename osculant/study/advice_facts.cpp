@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/diagnose/data_facts.h"
 #include "osculant/model/consistency.h"
+#include "osculant/model/plain_stack.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
 #include "osculant/study/training_setup.h"
@@ -20,6 +22,8 @@ namespace {
 
 constexpr int64_t data_examples = 20000, norm_probes = 20, narrow = 16;
 constexpr int gradient_timings = 5;
+
+constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
 IntervalRecord exactly(double value) {
   return {value, value, value};
@@ -34,6 +38,7 @@ class FactFinder {
     gradient();
     data();
     flow();
+    signal();
     if (facts_.training.second_derivatives && !facts_.training.random) curvature();
     return std::move(facts_);
   }
@@ -43,10 +48,13 @@ class FactFinder {
     facts_.told.push_back({name, number, words});
   }
 
-  Objective sample() const {
-    int64_t N = problem_.train.size(), count = std::min(N, advice_examples);
+  int64_t sample_size(int64_t wanted) const {
     int64_t required = problem_.model.required_batch_size();
-    if (required > 0) count = std::min(N, required);
+    return std::min(problem_.train.size(), required > 0 ? required : wanted);
+  }
+
+  Objective sample() const {
+    int64_t N = problem_.train.size(), count = sample_size(advice_examples);
     Tensor places = (at::arange(count, at::kLong) * N).floor_divide(count);
     return problem_.objective(count).on(problem_.train.select(places));
   }
@@ -59,9 +67,7 @@ class FactFinder {
     t.bytes_per_number = static_cast<int64_t>(layout.options().dtype().itemsize());
     t.memory_budget = problem_.memory_budget;
     t.least_squares = config_.loss.kind == "mse";
-    Batch batch = problem_.train.range(0, std::min<int64_t>(t.examples, 64));
-    if (int64_t required = problem_.model.required_batch_size(); required > 0)
-      batch = problem_.train.range(0, required);
+    Batch batch = problem_.train.range(0, sample_size(64));
     {
       torch::NoGradGuard no_grad;
       auto outputs = problem_.model.forward(batch);
@@ -92,8 +98,7 @@ class FactFinder {
   }
 
   void gradient() {
-    int64_t piece = std::min(problem_.train.size(), advised_batch_size(facts_.training));
-    if (int64_t required = problem_.model.required_batch_size(); required > 0) piece = required;
+    int64_t piece = sample_size(advised_batch_size(facts_.training));
     std::vector<double> seconds;
     for (int i = 0; i < gradient_timings; ++i) {
       GradientCost cost = measure_gradient(problem_, problem_.objective(piece));
@@ -128,7 +133,7 @@ class FactFinder {
   void flow() {
     facts_.flow = gradient_flow(sample());
     const GradientFlow& flow = facts_.flow;
-    if (flow.verdict == FlowVerdict::dead_signal || flow.verdict == FlowVerdict::exploding)
+    if (nothing_gets_through())
       facts_.remedies.insert(facts_.remedies.begin(),
                              "No method trains this network from here. " + flow.words);
     auto ratio = [&](const char* name, const LayerRatio& found, const char* words) {
@@ -138,6 +143,51 @@ class FactFinder {
           "is what a layer multiplies the variance between inputs by");
     ratio("gradient_flow.backward_ratio", flow.backward_ratio,
           "is what a layer multiplies the gradient by, on its way back");
+  }
+
+  // What the theory says of a plain stack at its variances, and of its critical point, which is tried out.
+  void signal() {
+    PlainStack stack = plain_stack(problem_.model, problem_.train.range(0, sample_size(64)));
+    Nonlinearity phi = nonlinearity(stack.activation());
+    if (!stack.why_not.empty() || !phi) return;
+    StackInitialization now = stack.variances();
+    SignalPropagation theory = signal_propagation(phi, now);
+    auto layers = static_cast<int>(stack.layers.size());
+    auto gain = [&](Wiring wiring) { return format_number(gradient_gain(phi, now, wiring, layers)); };
+    tell("signal.chi", {theory.chi, unknown, unknown},
+         fmt::format(
+             "is what a wide {} layer multiplies the squared gradient by, on its way back (mean field "
+             "theory at s_w^2 = {}, s_b^2 = {}: {}); {} layers multiply the gradient by {}, with residual "
+             "connections by {}, normalised by {}",
+             stack.activation(), format_number(now.weight_variance), format_number(now.bias_variance),
+             name_of(theory.phase), layers, gain(Wiring::plain), gain(Wiring::residual),
+             gain(Wiring::normalized)));
+    offer_critical(stack);
+  }
+
+  bool nothing_gets_through() const {
+    return facts_.flow.verdict == FlowVerdict::dead_signal || facts_.flow.verdict == FlowVerdict::exploding;
+  }
+
+  void offer_critical(const PlainStack& stack) {
+    ParameterLayout& layout = problem_.model.layout();
+    try {
+      facts_.critical = critical_parameters(problem_.model, stack, config_.seed());
+    } catch (const Error&) {
+      return;  // it has none
+    }
+    if (!nothing_gets_through()) return;
+    auto before = layout.snapshot();
+    layout.assign(facts_.critical);
+    GradientFlow after = gradient_flow(sample());
+    layout.restore(before);
+    auto variances = critical_initialization(stack.activation())->stack;
+    facts_.remedies.push_back(fmt::format(
+        "Begin with the critical initialisation of {} layers, s_w^2 = {} and s_b^2 = {}{}: tried on the same "
+        "examples it is {}. {}",
+        stack.activation(), format_number(variances.weight_variance), format_number(variances.bias_variance),
+        stack.activation() == "sigmoid" ? ", those of tanh in sigmoid's coordinates" : "",
+        name_of(after.verdict), after.words));
   }
 
   // Extremes and size of the sample's Hessian.

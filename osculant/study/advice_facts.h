@@ -15,6 +15,9 @@ struct MeasuredFacts {
   std::vector<AdviceRecord::Fact> told;
   std::vector<std::string> remedies;
   GradientFlow flow;
+  // theta with the layers at their critical point; undefined where the network is no plain stack, or has
+  // none.
+  Tensor critical = {};
 };
 
 // Up to this many examples are looked at, taken evenly from the training data; sizes and shares of the data

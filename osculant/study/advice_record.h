@@ -40,11 +40,12 @@ struct AdviceRecord {
   std::vector<std::string> remedies;  // what to mend before any method is chosen
   std::vector<Choice> ranking;        // best first
   std::vector<Fact> facts;
-  std::string metric;         // of the race
-  std::vector<Round> rounds;  // of the race; empty without one
-  std::string winner;         // of the race, with its options
-  std::string run_file;       // "advised.toml" in the results
-  std::string words;          // in a sentence
+  std::string metric;          // of the race
+  std::vector<Round> rounds;   // of the race; empty without one
+  std::string winner;          // of the race, with its options
+  std::string initialization;  // "critical.safetensors" in the results, where that was written
+  std::string run_file;        // "advised.toml" in the results
+  std::string words;           // in a sentence
 };
 
 std::string to_text(const AdviceRecord& advice);
@@ -92,6 +93,7 @@ void visit(Fields& fields, AdviceRecord& advice) {
   fields("ranking", advice.ranking);
   fields("facts", advice.facts);
   fields("run_file", advice.run_file);
+  fields("initialization", advice.initialization);
   fields("metric", advice.metric);
   fields("rounds", advice.rounds);
   fields("winner", advice.winner);

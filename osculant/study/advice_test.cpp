@@ -119,6 +119,14 @@ TEST_F(Advice, SaysFirstThatADeadSignalIsToBeMended) {
   Result result = advise_on(config);
   EXPECT_THAT(result.advice->remedies, Contains(HasSubstr("No method trains this network from here")));
   EXPECT_THAT(result.advice->words, HasSubstr("to be mended"));
+  EXPECT_THAT(
+      result.advice->remedies,
+      Contains(HasSubstr("critical initialisation of sigmoid layers, s_w^2 = 1.761 and s_b^2 = 0.05")));
+  RunConfig advised;
+  advised.read_file(folder_ + "/" + result.advice->run_file);
+  EXPECT_THAT(advised.model.parameters, HasSubstr("critical.safetensors"));
+  Problem problem = load_problem(advised);
+  EXPECT_EQ(gradient_flow(problem.objective(200)).verdict, FlowVerdict::healthy);
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ std::string seconds_text(double seconds) {
 }
 
 std::string number_text(const IntervalRecord& x) {
-  if (std::isnan(x.low)) return format_number(x.value) + ", error unknown";
-  return words_of(x);
+  if (std::isnan(x.low)) return format_number(x.value) + " (error unknown)";
+  bool whole = x.low == x.high && x.value == std::round(x.value) && std::abs(x.value) < 1e15;
+  return whole ? format_count(static_cast<int64_t>(x.value)) : words_of(x);
 }
 
 std::string ranking_text(const AdviceRecord& advice) {

@@ -96,6 +96,7 @@ struct CompareConfig {
 struct AdviseConfig {
   std::optional<bool> race;
   std::optional<int64_t> candidates;  // methods in the race
+  std::optional<bool> write_init;
 };
 
 struct AnalyzeConfig {

@@ -310,6 +310,8 @@ std::vector<Key> analyze_and_run_keys() {
       flag("advise.race", at(advise, &V::race), "race the methods that the advice puts first"),
       integer("advise.candidates", at(advise, &V::candidates), 2, "5",
               "methods in that race, each with three values of what it is tuned by"),
+      flag("advise.write_init", at(advise, &V::write_init),
+           "leave a critical initialisation in the results, also where this one works"),
       integer("run.seed", at(run, &R::seed), 0, "0", "of everything random"),
       text("run.dtype", at(run, &R::dtype), "", "\"float32\"", "of parameters, inputs and curvature",
            {"float32", "float64"}),
