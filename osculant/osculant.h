@@ -13,7 +13,6 @@
 #include "osculant/data/safetensors_dataset.h"
 #include "osculant/data/synthetic.h"
 #include "osculant/data/text_dataset.h"
-#include "osculant/diagnose/adviser.h"
 #include "osculant/diagnose/data_facts.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/io/archive.h"

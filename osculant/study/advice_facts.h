@@ -2,9 +2,9 @@
 
 #include <vector>
 
-#include "osculant/diagnose/adviser.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/study/advice_record.h"
+#include "osculant/study/adviser.h"
 #include "osculant/study/problem.h"
 
 namespace osculant {

@@ -1,4 +1,4 @@
-#include "osculant/diagnose/adviser.h"
+#include "osculant/study/adviser.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "osculant/diagnose/adviser.h"
+#include "osculant/study/adviser.h"
 
 #include <fmt/format.h>
 
