@@ -1,5 +1,5 @@
-// What `./run demo` shows, on Fashion-MNIST in about three minutes: the curvature of a classifier, each
-// number with its bound, and a deep autoencoder trained by Adam and with curvature on equal time.
+// What `./run demo` shows, on Fashion-MNIST in about two minutes: a deep network that nothing trains, why,
+// what mends it, the curvature of what was trained, each number with its bound, and a page to keep.
 #include <torch/torch.h>
 #include <unistd.h>
 
@@ -11,7 +11,9 @@
 
 #include "osculant/base/text.h"
 #include "osculant/osculant.h"
+#include "osculant/report/page.h"
 #include "osculant/study/analysis.h"
+#include "osculant/study/result_directory.h"
 
 namespace {
 
@@ -22,64 +24,55 @@ void show_progress(const std::string& line) {
   if (isatty(STDERR_FILENO)) std::fprintf(stderr, "\r\033[K%s", line.c_str());
 }
 
-// ---- a classifier, looked at ----
+// Words in lines that a terminal holds.
+std::string wrapped(const std::string& words, size_t width = 110) {
+  std::string out;
+  size_t column = 0;
+  for (size_t begin = 0; begin < words.size();) {
+    size_t end = std::min(words.find(' ', begin), words.size());
+    if (column > 0 && column + 1 + end - begin > width) {
+      out += '\n';
+      column = 0;
+    }
+    if (column > 0) out += ' ';
+    out += words.substr(begin, end - begin);
+    column += (column > 0) + end - begin;
+    begin = end + 1;
+  }
+  return out;
+}
 
-constexpr const char* kClassifier = R"(
+constexpr const char* kDeepNetwork = R"(
 [model]
 kind = "mlp"
-widths = [784, 128, 64, 10]
-activation = "relu"
+widths = [784, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100,
+          100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 10]
+activation = "sigmoid"
 [data]
 kind = "fashion_mnist"
-scale = 255.0
-take = 5000
+take = 10000
+normalize = true
 [loss]
 kind = "cross_entropy"
 [analyze]
 eigenvalues = 5
+gradient_flow = true
+[run]
+out = "runs/demo"
 )";
 
-void look_at_a_classifier() {
-  std::printf(
-      "1. The curvature of a classifier: 784-128-64-10, ReLU, 5,000 images, after two epochs of Adam\n\n");
-  RunConfig config;
-  config.read_text(kClassifier, "demo");
-  Problem problem = load_problem(config);
-  minimize(problem.objective(256), methods::adam({.learning_rate = 1e-3}), {.epochs = 2});
-  auto plan = plan_analysis(problem, config);
-  std::printf("Plan: %s\n\n", to_text(plan).c_str());
-  Result result = analyze(problem, config, show_progress);
-  show_progress("");
-  std::printf("%s\n", to_text(result).c_str());
-}
+constexpr int64_t kBatch = 256;
+constexpr double kSeconds = 10;
+const std::vector<double> kMarks{1, 2, 5, 10};
 
-// ---- an autoencoder, trained ----
-
-constexpr double kSeconds = 30;
-const std::vector<double> kMarks{2, 5, 10, 20, 30};
-
-Dataset small_images() {
-  return fashion_mnist(Split::train).take(5000).scaled(255).average_pooled(2).flattened().autoencoding();
-}
-
-// Weights of variance 16 / fan_in: the slope of a sigmoid at 0 is 1/4, so signals keep their size through it
-// (Glorot & Bengio 2010 scale by 4 for the same reason). With torch's default initialisation the signal dies
-// in eight layers, and the first seconds of every method are spent on a plateau.
-Model deep_autoencoder() {
-  AutoencoderOptions options;
-  options.initialization = {.kind = Initialization::scaled, .weight_variance = 16, .seed = 0};
-  return autoencoder(options);
-}
-
-// Squared error a training image, at the marks.
+// The training loss, at the marks.
 class Curve : public Observer {
  public:
   void on_evaluation(const Evaluation& evaluation, const Minimizer& minimizer) override {
-    double error = evaluation.metrics.back().value;
     for (double mark : kMarks)
-      if (evaluation.seconds <= mark) at_[mark] = error;
+      if (evaluation.seconds <= mark) at_[mark] = evaluation.loss;
     show_progress(minimizer.stepper().method_name() + ": " + format_seconds(evaluation.seconds) + " of " +
-                  format_seconds(kSeconds) + ", squared error " + format_number(error));
+                  format_seconds(kSeconds) + ", loss " + format_number(evaluation.loss));
   }
   std::string at(double mark) const {
     auto found = at_.find(mark);
@@ -90,73 +83,90 @@ class Curve : public Observer {
   std::map<double, double> at_;
 };
 
-struct Contestant {
-  std::string words;
-  Method method;
-  int64_t batch_size;
-};
-
-Summary train(const Contestant& contestant, const std::shared_ptr<Curve>& curve) {
-  Dataset data = small_images();
-  Model model = deep_autoencoder();
-  Objective objective(model, BinaryCrossEntropy({.outputs = OutputReduction::sum}), data.batches(1000));
-  auto squared_error = [&]() -> std::vector<Metric> {
-    torch::NoGradGuard no_grad;
-    auto x = data.examples().inputs[0].tensor;
-    auto difference = model.forward(Model::Inputs{x})[0].sigmoid() - x;
-    return {{"squared_error", difference.square().sum(1).mean().item<double>()}};
-  };
-  MinimizeOptions options{.budget = seconds(kSeconds), .batch_size = contestant.batch_size};
-  options.metrics = squared_error;
-  options.observers = {curve};
-  return minimize(objective, contestant.method, options);
-}
-
-void train_an_autoencoder() {
-  std::printf("2. A deep autoencoder, 196-100-50-20-6 and back, sigmoid, 5,000 images of 14 x 14\n");
-  std::printf("   %.0f s of training each, from the same start\n\n", kSeconds);
-  std::vector<Contestant> contestants{
-      {"Adam, rate 0.001", methods::adam({.learning_rate = 1e-3}), 200},
-      {"Adam, rate 0.01", methods::adam({.learning_rate = 1e-2}), 200},
-      {"Hessian-free, no rate", methods::hessian_free({.damping = {.initial = 10}, .cg_iterations = 60}),
-       500},
-  };
-  std::vector<std::string> header{"squared error an image after"};
-  for (double mark : kMarks) header.push_back(format_number(mark) + " s");
-  header.insert(header.end(), {"steps", "gradients' worth"});
-  TextTable table(header);
-  std::vector<double> final_error;
-  for (const auto& contestant : contestants) {
-    auto curve = std::make_shared<Curve>();
-    Summary summary = train(contestant, curve);
-    std::vector<std::string> row{contestant.words};
-    for (double mark : kMarks) row.push_back(curve->at(mark));
-    row.push_back(format_count(summary.steps));
-    row.push_back(format_number(summary.gradient_equivalents));
-    table.add(row);
-    final_error.push_back(summary.final_metrics.back().value);
-  }
+// From the parameters as they are, which are left as they were trained.
+std::vector<std::string> race_row(const Problem& problem, const std::string& words, const Method& method) {
+  auto curve = std::make_shared<Curve>();
+  Summary summary = minimize(problem.objective(kBatch), method,
+                             {.budget = seconds(kSeconds), .evaluate_every = 20, .observers = {curve}});
   show_progress("");
-  std::printf("%s\n", table.str().c_str());
-  auto best = std::min_element(final_error.begin(), final_error.end()) - final_error.begin();
-  std::printf("Lowest at the end: %s. One run each: how far another seed or machine shifts it is unknown.\n",
-              contestants[static_cast<size_t>(best)].words.c_str());
+  std::vector<std::string> row{words};
+  for (double mark : kMarks) row.push_back(curve->at(mark));
+  row.push_back(format_count(summary.steps));
+  return row;
 }
 
-// ---- a small fit, trained to the end ----
+TextTable race_table() {
+  std::vector<std::string> header{"training loss after"};
+  for (double mark : kMarks) header.push_back(format_number(mark) + " s");
+  header.push_back("steps");
+  return TextTable(header);
+}
+
+void train_in_vain(const Problem& problem) {
+  std::printf(
+      "1. Twenty layers of 100 sigmoids, 784-(20 x 100)-10, 10,000 images, torch's default "
+      "initialisation\n\n");
+  ParameterSnapshot start = problem.model.layout().snapshot();
+  TextTable table = race_table();
+  for (const auto& [words, method] : {std::pair{"Adam, rate 0.001", methods::adam()},
+                                      {"momentum, rate 0.1", methods::momentum({.learning_rate = 0.1})}}) {
+    table.add(race_row(problem, words, method));
+    problem.model.layout().restore(start);
+  }
+  std::printf("%s\nChance is ln 10 = 2.303: neither learns anything.\n", table.str().c_str());
+}
+
+void say_why(const Problem& problem) {
+  std::printf("\n2. Why: how signals get through the layers, and gradients back\n\n");
+  PlainStack stack = plain_stack(problem.model, problem.train.range(0, 64));
+  StackInitialization now = stack.variances();
+  SignalPropagation theory = signal_propagation(nonlinearity(stack.activation()), now);
+  std::printf("%s\n\n", wrapped(gradient_flow(problem.objective(1024), {.batches = 1}).words).c_str());
+  std::printf(
+      "Theory agrees: wide sigmoid layers at s_w^2 = %.3f, s_b^2 = %.4f multiply the squared gradient "
+      "by\nchi "
+      "= %.4f each (%s).\n",
+      now.weight_variance, now.bias_variance, theory.chi, std::string(name_of(theory.phase)).c_str());
+}
+
+// Leaves the network as the last method trained it.
+void mend(const Problem& problem) {
+  std::printf("\n3. Mended: the critical initialisation, and the same Adam\n\n");
+  Tensor critical =
+      critical_parameters(problem.model, plain_stack(problem.model, problem.train.range(0, 64)), /*seed=*/0);
+  problem.model.layout().assign(critical);
+  std::printf("%s\n\n", wrapped(gradient_flow(problem.objective(1024), {.batches = 1}).words).c_str());
+  TextTable table = race_table();
+  for (const auto& [words, method] : {std::pair{"Adam, rate 0.001", methods::adam()},
+                                      {"Shampoo, rate 0.001", methods::shampoo()},
+                                      {"Muon, rate 0.02", methods::muon()}}) {
+    problem.model.layout().assign(critical);
+    table.add(race_row(problem, words, method));
+  }
+  std::printf("%s\nOne run each: how far another seed or machine shifts it is unknown.\n",
+              table.str().c_str());
+}
+
+void look_at_curvature(const Problem& problem, RunConfig& config) {
+  std::printf("\n4. The curvature where it has come to\n\n");
+  std::printf("Plan: %s\n\n", to_text(plan_analysis(problem, config)).c_str());
+  ResultDirectory folder(config.run.out, Existing::overwrite);
+  folder.write("run.toml", config.to_toml());
+  Result result = analyze(problem, config, folder, /*resume=*/false, show_progress);
+  show_progress("");
+  folder.write("result.json", to_json(result));
+  write_report(folder.path());
+  for (const auto& [matrix, spectrum] : result.spectrum) std::printf("%s", to_text(matrix, spectrum).c_str());
+}
 
 void fit_a_curve() {
   std::printf(
-      "\n3. A curve fitted closely: sin(10x)/(10x), 2,000 points, 1-20-1 tanh, float64, loss <= 1e-6\n\n");
+      "\n5. A curve fitted closely: sin(10x)/(10x), 2,000 points, 1-20-1 tanh, float64, loss <= 1e-6\n\n");
   Dataset data = synthetic::sinc(2000, /*seed=*/0, torch::kFloat64);
-  std::vector<std::pair<std::string, Method>> contestants{
-      {"Adam, rate 0.01", methods::adam({.learning_rate = 1e-2})},
-      {"L-BFGS", methods::lbfgs()},
-      {"Hessian-free", methods::hessian_free()},
-      {"Levenberg-Marquardt", methods::levenberg_marquardt()},
-  };
   TextTable table({"", "reached", "seconds", "steps", "loss at the end"});
-  for (const auto& [words, method] : contestants) {
+  for (const auto& [words, method] : {std::pair{"Adam, rate 0.01", methods::adam({.learning_rate = 1e-2})},
+                                      {"L-BFGS", methods::lbfgs()},
+                                      {"Levenberg-Marquardt", methods::levenberg_marquardt()}}) {
     Model model = mlp({.widths = {1, 20, 1}, .activation = Activation::tanh, .dtype = torch::kFloat64});
     Objective objective(model, MeanSquaredError(), data.full());
     Summary summary = minimize(objective, method, {.budget = seconds(10), .target = "loss<=1e-6"});
@@ -173,9 +183,16 @@ void fit_a_curve() {
 
 int main() {
   try {
-    look_at_a_classifier();
-    train_an_autoencoder();
+    RunConfig config;
+    config.read_text(kDeepNetwork, "demo");
+    Problem problem = load_problem(config);
+    train_in_vain(problem);
+    say_why(problem);
+    mend(problem);
+    look_at_curvature(problem, config);
     fit_a_curve();
+    std::printf("\nThe page: %s/report.html. Your own network next: osculant advise --help\n",
+                config.run.out.c_str());
   } catch (const Error& error) {
     std::fprintf(stderr, "demo: %s\n", error.what());
     return 1;

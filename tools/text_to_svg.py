@@ -16,7 +16,7 @@ def draw(lines):
         '<g font-family="ui-monospace, DejaVu Sans Mono, Menlo, monospace" font-size="12" fill="#d8dee9">',
     ]
     for i, line in enumerate(lines):
-        heading = line[:2] in ("1.", "2.", "3.")
+        heading = line[:2] in ("1.", "2.", "3.", "4.", "5.")
         style = ' fill="#8fd3c1" font-weight="bold"' if heading else ""
         y = MARGIN + (i + 0.75) * LINE
         out.append(f'<text x="{MARGIN}" y="{y:.1f}" xml:space="preserve"{style}>{escape(line)}</text>')
