@@ -17,6 +17,7 @@ test_packages=(chromium)  # looks at the report
 lint_packages=(clang-format clang-tidy)
 torch_version=2.13.0
 numpy_version=2
+pytorch_optimizer_version=4.1.0
 
 say() { echo "run: $*" >&2; }
 die() {
@@ -126,6 +127,15 @@ install_torch() {
   "${pip[@]}" "torch==$torch_version" >&2 || die "pip could not install torch==$torch_version into $venv"
 }
 
+# An oracle: tests that need it are skipped without. False where it might be installed later.
+install_reference_optimizers() {
+  "$venv/bin/python" -c 'import pytorch_optimizer' 2>/dev/null && return
+  [[ $allow_install == no ]] && return 1
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    "pytorch_optimizer==$pytorch_optimizer_version" 2>/dev/null ||
+    say "pytorch_optimizer==$pytorch_optimizer_version cannot be installed; the tests against it are skipped"
+}
+
 refuse_cuda_without_toolkit() {
   "$venv/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is None)' || return 0
   command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || die \
@@ -135,7 +145,8 @@ run: libtorch with OSCULANT_TORCH=DIR, and call ./run again after removing .venv
 }
 
 need_venv() {
-  local key="$venv torch $torch_version numpy $numpy_version $(readlink -f "$venv/bin/python" || true)"
+  local packages="torch $torch_version numpy $numpy_version pytorch_optimizer $pytorch_optimizer_version"
+  local key="$venv $packages $(readlink -f "$venv/bin/python" || true)"
   stamped venv "$key" && return
   if ! venv_complete; then
     if [[ $allow_install == no ]]; then
@@ -147,8 +158,9 @@ need_venv() {
     install_torch
     venv_complete || die "torch==$torch_version is installed in .venv but cannot be imported"
     refuse_cuda_without_toolkit
-    key="$venv torch $torch_version numpy $numpy_version $(readlink -f "$venv/bin/python")"
+    key="$venv $packages $(readlink -f "$venv/bin/python")"
   fi
+  install_reference_optimizers || return 0
   stamp venv "$key"
 }
 

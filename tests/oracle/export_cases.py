@@ -6,7 +6,7 @@ and osculant/model/exported_program_test.cpp.
 One folder a case: model.pt2, data.safetensors, reference.safetensors, case.json. References are computed in
 float64 by torch.func where it can (dense Hessian of the small feed-forward networks) and by double backward,
 row by row, where it cannot (LSTM, GRU, attention); both where both can, and then they must agree. Fisher matrices come
-from torch.func's gradients of single examples.
+from torch.func's gradients of single examples. What optimizers do is in OUT/optimizers (optimizer_cases.py).
 """
 
 import hashlib
@@ -18,7 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HELPER = Path(__file__).resolve().parents[2] / "python"
-STAMP = hashlib.sha256(Path(__file__).read_bytes() + (HELPER / "osculant_export.py").read_bytes()).hexdigest()
+SOURCES = (Path(__file__), Path(__file__).with_name("optimizer_cases.py"), HELPER / "osculant_export.py")
+PACKAGES = bool(find_spec("pytorch_optimizer"))
+STAMP = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES) + bytes([PACKAGES])).hexdigest()
 
 if __name__ == "__main__":
     stamp_file = Path(sys.argv[1]) / "stamp"
@@ -33,6 +35,7 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.path.insert(0, str(HELPER))
+import optimizer_cases
 import osculant_export
 
 warnings.filterwarnings("ignore")
@@ -449,4 +452,5 @@ if __name__ == "__main__":
     write_losses(destination)
     write_networks(destination)
     write_decomposed(destination)
+    optimizer_cases.write(destination / "optimizers", osculant_export.save_safetensors)
     (destination / "stamp").write_text(STAMP)
