@@ -74,6 +74,7 @@ void write(const Record& record, const std::string& path) {
   nlohmann::json json = {
       {"benchmark", record.benchmark},
       {"unit", record.unit},
+      {"wide", record.wide},
       {"machine", {{"processor", processor()}, {"cores", std::thread::hardware_concurrency()}}},
       {"versions", {{"libtorch", TORCH_VERSION}}},
       {"rows", rows}};

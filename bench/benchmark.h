@@ -35,6 +35,7 @@ std::vector<Row> measure_interleaved(const std::function<void()>& reference, con
 struct Record {
   std::string benchmark, unit;
   std::vector<Row> rows;
+  bool wide = false;  // a table with a line a problem and a column a work
 };
 
 // As bench/report.py reads it, with versions and machine.

@@ -2,7 +2,8 @@
 """report.py OUT RECORD...: joins records of one benchmark into OUT.json and a Markdown table, OUT.md, printed too.
 
 A record: {"benchmark", "unit", "versions": {...}, "machine": {...}, "rows": [{"problem", "work", "by", "median",
-"low", "high", "rounds", "bar"?}]}. Rows of one (problem, work) come together; `bar` stands in the row of osculant.
+"low", "high", "rounds", "bar"?}], "wide"?}. Rows of one (problem, work) come together; `bar` stands in the row of osculant.
+A wide record has a line a problem and a column a work.
 """
 
 import json
@@ -26,6 +27,25 @@ def cell(row: dict) -> str:
     return f"{number(row['median'])} ({number(row['low'])} to {number(row['high'])})"
 
 
+def written(lines: list[list[str]]) -> list[str]:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths)) + " |" for line in lines]
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return text
+
+
+def wide_table(rows: list[dict]) -> str:
+    """Medians to three digits, with the extremes over rounds."""
+    works = list(dict.fromkeys(row["work"] for row in rows))
+    lines = [["", *works]]
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        here = {row["work"]: row for row in rows if row["problem"] == problem}
+        spread = lambda row: f"{row['median']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+        exact = lambda row: row["low"] == row["high"]
+        lines.append([problem, *(f"{here[w]['median']:.3g}" if exact(here[w]) else spread(here[w]) for w in works)])
+    return "\n".join(written(lines))
+
+
 def table(rows: list[dict], unit: str) -> str:
     keys = list(dict.fromkeys((row["problem"], row["work"]) for row in rows))
     peers = [by for by in dict.fromkeys(row["by"] for row in rows) if by != "osculant"]
@@ -36,10 +56,7 @@ def table(rows: list[dict], unit: str) -> str:
         bar = number(ours['bar']) if ours.get("bar") is not None else ""
         lines.append([*key, cell(ours) if ours else "", bar, verdict(ours),
                       *(cell(here[by]) if by in here else "" for by in peers)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    written = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths)) + " |" for line in lines]
-    written.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join([f"Medians in units of {unit} (smallest to largest round).", "", *written])
+    return "\n".join([f"Medians in units of {unit} (smallest to largest round).", "", *written(lines)])
 
 
 def main() -> None:
@@ -49,7 +66,8 @@ def main() -> None:
               "rows": [row for record in records for row in record["rows"]]}
     out.with_suffix(".json").write_text(json.dumps(joined, indent=1) + "\n")
     machine = ", ".join(f"{key} {value}" for key, value in {**joined["machine"], **joined["versions"]}.items())
-    text = f"{table(joined['rows'], joined['unit'])}\n\n{machine}\n"
+    rows = joined["rows"]
+    text = f"{wide_table(rows) if records[0].get('wide') else table(rows, joined['unit'])}\n\n{machine}\n"
     out.with_suffix(".md").write_text(text)
     print(text)
 
