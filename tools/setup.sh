@@ -15,6 +15,7 @@ packages=(
 )
 test_packages=(chromium)  # looks at the report
 lint_packages=(clang-format clang-tidy)
+docs_packages=(doxygen python3)
 torch_version=2.13.0
 numpy_version=2
 pytorch_optimizer_version=4.1.0
@@ -274,4 +275,14 @@ clean() {
   lock
   find "$build_dir" -mindepth 1 -maxdepth 1 ! -name .lock -exec rm -rf {} +
   say "removed build/ (kept: .venv and the compiler cache)"
+}
+
+# --- documentation -------------------------------------------------------------------------------------------
+
+# The links are checked first; Doxygen's own complaints end it too.
+build_docs() {
+  python3 -B "$root/tests/docs_test.py" "$root" links || die "links lead nowhere"
+  mkdir -p "$build_dir/docs"
+  (cd "$root" && { cat docs/Doxyfile; echo "OUTPUT_DIRECTORY = \"$build_dir/docs\""; } | doxygen -) || die "doxygen failed"
+  say "the documentation: $build_dir/docs/html/index.html"
 }
