@@ -11,10 +11,11 @@
 #include "osculant/base/text.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/diagnose/data_facts.h"
-#include "osculant/model/consistency.h"
 #include "osculant/model/plain_stack.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
+#include "osculant/study/advice_remedies.h"
+#include "osculant/study/check.h"
 #include "osculant/study/training_setup.h"
 
 namespace osculant {
@@ -34,6 +35,10 @@ class FactFinder {
   FactFinder(const Problem& problem, const RunConfig& config) : problem_(problem), config_(config) {}
 
   MeasuredFacts find() {
+    CheckRecord tried = preflight(problem_);
+    facts_.training.random = !tried.deterministic;
+    facts_.training.second_derivatives = tried.second_derivatives;
+    mend(preflight_remedies(tried));
     sizes();
     gradient();
     data();
@@ -46,6 +51,10 @@ class FactFinder {
  private:
   void tell(const std::string& name, const IntervalRecord& number, const std::string& words) {
     facts_.told.push_back({name, number, words});
+  }
+
+  void mend(const std::vector<std::string>& remedies) {
+    facts_.remedies.insert(facts_.remedies.end(), remedies.begin(), remedies.end());
   }
 
   int64_t sample_size(int64_t wanted) const {
@@ -74,7 +83,6 @@ class FactFinder {
       t.outputs = 0;
       for (const auto& z : outputs) t.outputs += z.numel() / batch.size();
     }
-    t.random = !consistency(problem_.model, batch).deterministic();
     count_matrices(layout);
     tell("parameters", exactly(static_cast<double>(t.parameters)), "that are trained");
     tell("examples", exactly(static_cast<double>(t.examples)), "to train on");
@@ -116,7 +124,7 @@ class FactFinder {
   void data() {
     int64_t count = std::min(problem_.train.size(), data_examples);
     DataFacts found = data_facts(problem_.train.range(0, count));
-    for (const auto& words : found.words()) facts_.remedies.push_back(words);
+    mend(found.words());
     if (!std::isnan(found.leading_share))
       tell("inputs.leading_share", exactly(found.leading_share),
            fmt::format("of the inputs' second moment is in its largest eigenvalue; {} once they are centred",
@@ -133,9 +141,7 @@ class FactFinder {
   void flow() {
     facts_.flow = gradient_flow(sample());
     const GradientFlow& flow = facts_.flow;
-    if (nothing_gets_through())
-      facts_.remedies.insert(facts_.remedies.begin(),
-                             "No method trains this network from here. " + flow.words);
+    mend(flow_remedies(flow));
     auto ratio = [&](const char* name, const LayerRatio& found, const char* words) {
       if (!std::isnan(found.value)) tell(name, {found.value, found.low, found.high}, words);
     };
@@ -192,18 +198,6 @@ class FactFinder {
 
   // Extremes and size of the sample's Hessian.
   void curvature() {
-    try {
-      measure_curvature();
-    } catch (const c10::Error& error) {
-      facts_.training.second_derivatives = false;
-      std::string message = error.what_without_backtrace();
-      facts_.remedies.push_back("The network cannot be differentiated twice (" +
-                                message.substr(0, message.find('\n')) +
-                                "): curvature methods and this part of the advice are out.");
-    }
-  }
-
-  void measure_curvature() {
     Objective objective = sample();
     Hessian H(objective);
     auto n = static_cast<double>(problem_.model.parameters());
@@ -226,6 +220,9 @@ class FactFinder {
     tell("curvature.stable_rank", {stable(norm.value), stable(norm.low), stable(norm.high)},
          fmt::format("is its stable rank, of {}: so many directions are about as steep as the steepest",
                      format_count(static_cast<int64_t>(n))));
+    mend(curvature_remedies({largest, smallest, bound, facts_.told.back().number,
+                             objective.value_and_gradient().second.norm().item<double>()},
+                            config_));
   }
 
   const Problem& problem_;

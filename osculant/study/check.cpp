@@ -64,9 +64,7 @@ void cost_of(Result& result, double gradient_equivalents, const Stopwatch& watch
 
 }  // namespace
 
-Result check(const Problem& problem, RunConfig& config) {
-  Stopwatch watch;
-  Result result = begin_result("check", problem);
+CheckRecord preflight(const Problem& problem) {
   CheckRecord record;
   Batch batch = trial_batch(problem);
   for (const auto& input : problem.train.examples().inputs) record.inputs.push_back(shape_text(input.tensor));
@@ -78,7 +76,14 @@ Result check(const Problem& problem, RunConfig& config) {
   record.independent = found.independent();
   find_unused(problem, batch, record);
   try_second_derivatives(problem, batch, record);
-  result.check = record;
+  return record;
+}
+
+Result check(const Problem& problem, RunConfig& config) {
+  Stopwatch watch;
+  Result result = begin_result("check", problem);
+  result.check = preflight(problem);
+  const CheckRecord& record = *result.check;
   if (record.second_derivatives && record.deterministic) result.plan = plan_analysis(problem, config);
   cost_of(result, 0, watch);
   return result;
