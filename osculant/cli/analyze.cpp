@@ -6,6 +6,7 @@
 #include "osculant/cli/session.h"
 #include "osculant/cli/terminal.h"
 #include "osculant/study/matrices.h"
+#include "osculant/study/through.h"
 
 namespace osculant::cli {
 namespace {
@@ -22,7 +23,16 @@ int run(const RunOptions& options) {
       print_message(
           fmt::format("interrupted; osculant analyze --resume --out {} makes what is missing", folder));
   };
-  return run_in_folder(command, resumable_config(options), options);
+  RunConfig config = resumable_config(options);
+  if (!config.analyze.through.empty()) {
+    command.plan = plan_through;
+    command.work = [](const Problem& problem, const RunConfig& own, const ResultDirectory& folder,
+                      ProgressLine& progress) {
+      return analyze_through(problem, own, folder, [&](const std::string& line) { progress.show(line); });
+    };
+    command.say_how_to_go_on = {};
+  }
+  return run_in_folder(command, config, options);
 }
 
 }  // namespace
@@ -53,6 +63,8 @@ void add_analyze(CLI::App& tool, int& status) {
   options->add_key("--batch-size", "analyze.batch_size", "B",
                    "examples worked on at a time, or full; changes no answer");
   options->add_switch("--full", "analyze.full", "all of these measurements");
+  options->add_key("--through", "analyze.through", "DIR",
+                   "follow the spectrum's ends through the checkpoints of a training");
   options->add_key("--start-from", "analyze.start_from", "DIR|FILE",
                    "begin with the eigenpairs that another analysis kept");
   options->add_switch("--keep-eigenpairs", "analyze.keep_eigenpairs", "leave them in DIR/eigenpairs");

@@ -9,6 +9,7 @@
 #include "osculant/report/landscape_page.h"
 #include "osculant/report/spread_page.h"
 #include "osculant/report/structure_page.h"
+#include "osculant/report/through_page.h"
 #include "osculant/study/matrices.h"
 
 namespace osculant {
@@ -182,7 +183,9 @@ Section certificate_section(const Record& spectra) {
 }  // namespace
 
 std::vector<std::string> analysis_summary(const Record& result) {
-  std::vector<std::string> words{size_words(result)};
+  std::vector<std::string> words;
+  if (result.contains("objective")) words.push_back(size_words(result));
+  add_through_words(words, result);
   add_flow_words(words, result);
   const Record& spectra = part(result, "spectrum");
   for (const auto& [matrix, spectrum] : spectra.items()) add_extremes(words, matrix, spectrum);
@@ -200,6 +203,7 @@ std::vector<std::string> analysis_summary(const Record& result) {
 
 std::vector<Section> analysis_sections(const Record& result) {
   std::vector<Section> sections;
+  add_through_section(sections, result);
   const Record& spectra = part(result, "spectrum");
   for (const auto& [matrix, spectrum] : spectra.items()) {
     sections.push_back(spectrum_section(matrix, spectrum));

@@ -161,6 +161,7 @@ std::string to_json(const Result& result) {
   if (result.comparison) add_comparison(record, *result.comparison);
   if (result.evaluation) record["evaluation"] = to_record(*result.evaluation);
   if (result.advice) record["advice"] = json_from(*result.advice);
+  if (result.through) record["through"] = json_from(*result.through);
   if (result.check) record["check"] = to_record(*result.check);
   if (result.plan) record["plan"] = to_record(*result.plan);
   record["cost"] = {{"gradient_equivalents", result.cost.gradient_equivalents},

@@ -11,6 +11,7 @@
 #include "osculant/optim/options.h"
 #include "osculant/study/advice_record.h"
 #include "osculant/study/spectrum_record.h"
+#include "osculant/study/through_record.h"
 
 namespace osculant {
 
@@ -166,6 +167,7 @@ struct Result {
   std::optional<EvaluationRecord> evaluation;
   std::optional<CheckRecord> check;
   std::optional<AdviceRecord> advice;
+  std::optional<ThroughRecord> through;
   std::optional<PlanRecord> plan;
   CostRecord cost;
   std::vector<std::string> notes;  // what a reader of the numbers has to know

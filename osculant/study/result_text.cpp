@@ -143,6 +143,7 @@ std::string to_text(const Result& result) {
   if (result.evaluation)
     out += metrics_table(result.evaluation->loss, result.evaluation->metrics, result.evaluation->test);
   if (result.advice) out += to_text(*result.advice);
+  if (result.through) out += to_text(*result.through);
   if (result.check) out += check_text(*result.check);
   if (result.plan && result.check) out += fmt::format("  plan                {}\n", to_text(*result.plan));
   for (const auto& note : result.notes) out += fmt::format("\nNote: {}.\n", note);

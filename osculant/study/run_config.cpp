@@ -159,7 +159,7 @@ std::map<std::string, std::string> RunConfig::values() const {
 
 void RunConfig::make_paths_absolute() {
   for (std::string* path : {&model.path, &model.parameters, &data.path, &data.labels, &data.test,
-                            &data.test_labels, &analyze.start_from})
+                            &data.test_labels, &analyze.start_from, &analyze.through})
     if (!path->empty() && *path != "split")
       *path = std::filesystem::absolute(*path).lexically_normal().string();
 }

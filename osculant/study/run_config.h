@@ -117,6 +117,7 @@ struct AnalyzeConfig {
   std::optional<bool> gradient_flow;
   std::optional<bool> full;  // all of the above that is not given otherwise
   std::optional<int64_t> check_products;
+  std::string through;     // checkpoints of a training, each of which is measured
   std::string start_from;  // results of another analysis, or a file of eigenpairs
   std::optional<bool> keep_eigenpairs;
   std::optional<int64_t> fisher_draws;

@@ -304,6 +304,8 @@ std::vector<Key> analyze_and_run_keys() {
       flag("analyze.gradient_flow", at(analyze, &A::gradient_flow),
            "how signals get through the layers and gradients back"),
       flag("analyze.full", at(analyze, &A::full), "all measurements that are not set otherwise"),
+      text("analyze.through", at(analyze, &A::through), "", "\"runs/training\"",
+           "at every checkpoint there: the ends of the spectrum, stable rank and gradient flow"),
       text("analyze.start_from", at(analyze, &A::start_from), "", "\"runs/earlier\"",
            "begin with the eigenpairs that another analysis kept"),
       flag("analyze.keep_eigenpairs", at(analyze, &A::keep_eigenpairs), "leave them in the results"),

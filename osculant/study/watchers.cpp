@@ -12,6 +12,7 @@
 #include "osculant/base/log.h"
 #include "osculant/base/text.h"
 #include "osculant/io/safetensors.h"
+#include "osculant/study/checkpoint_files.h"
 
 namespace osculant {
 namespace {
@@ -20,8 +21,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr double checkpoint_seconds = 30;
-constexpr const char* checkpoint_kind = "osculant training checkpoint";
-constexpr int64_t checkpoint_version = 1;
 
 Json to_record(const StepRecord& step) {
   Json record{{"step", step.step},
@@ -42,23 +41,6 @@ Json to_record(const StepRecord& step) {
   if (!step.solver_stop.empty()) record["solver_stop"] = step.solver_stop;
   if (!step.note.empty()) record["note"] = step.note;
   return record;
-}
-
-int64_t step_of(const fs::path& checkpoint) {
-  std::string name = checkpoint.stem().string();
-  bool ours = name.starts_with("step-") && name.size() > 5 && checkpoint.extension() == ".safetensors" &&
-              name.find_first_not_of("0123456789", 5) == std::string::npos;
-  return ours ? std::stoll(name.substr(5)) : -1;
-}
-
-// Newest first.
-std::vector<fs::path> checkpoints_in(const std::string& folder) {
-  std::vector<fs::path> found;
-  std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(folder, absent))
-    if (step_of(entry.path()) >= 0) found.push_back(entry.path());
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return step_of(a) > step_of(b); });
-  return found;
 }
 
 // Seconds left until the nearest of the limits, judged by the pace so far; NaN when no limit tells.

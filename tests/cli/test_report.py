@@ -106,6 +106,15 @@ class Report(CliTest):
         self.tool("compare", *self.linear_problem(), "--methods", "sgd,lbfgs", "--budget", "20ge", "--seeds", "2", "--tune", "0", "--out", "c")
         self.assert_well((self.folder / "c/report.html"), ["race-loss"])
 
+    def test_through_training(self):
+        problem = self.cloud_problem()
+        self.tool("train", *problem, "--method", "sgd", "--batch-size", "full", "--steps", "9",
+                  "--set", "train.checkpoint_every=3", "--out", "t")  # fmt: skip
+        result = self.tool_json("analyze", *problem, "--through", "t", "--out", "a")
+        self.assertEqual([point["step"] for point in result["through"]["points"]], [3, 6, 9])
+        self.assertAlmostEqual(result["through"]["stability_limit"], 2 / 0.01)
+        self.assert_well(self.folder / "a/report.html", ["through-chart"])
+
     def test_advice(self):
         self.tool("advise", *self.linear_problem(), "--race", "--budget", "200ge", "--candidates", "2", "--out", "d")
         self.assert_well((self.folder / "d/report.html"), ["gradient-flow-chart"])
