@@ -10,6 +10,10 @@ namespace osculant {
 
 // By panels of columns, each from the diagonal down: with four of them 10/16 of the multiplications.
 void add_gram(Tensor& S, const Tensor& X, double beta, double alpha) {
+  if (X.scalar_type() != S.scalar_type()) {
+    S.mul_(beta).add_(X.mT().matmul(X), alpha);
+    return;
+  }
   constexpr int64_t worth_a_panel = 128, most_panels = 4;
   int64_t d = S.size(-1), panels = std::clamp(d / worth_a_panel, int64_t{1}, most_panels);
   for (int64_t i = 0; i < panels; ++i) {

@@ -10,7 +10,7 @@ namespace osculant {
 using at::Tensor;
 
 // The lower triangles of S <- beta S + alpha X'X, S [count, d, d] and X [count, r, d]; what lies above is
-// not to be read.
+// not to be read. Where X has another dtype the product is made in that.
 void add_gram(Tensor& S, const Tensor& X, double beta, double alpha);
 
 Tensor symmetric_from_lower(const Tensor& S);

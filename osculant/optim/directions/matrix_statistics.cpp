@@ -4,8 +4,8 @@
 
 namespace osculant {
 
-void TwoSidedGroup::update_factors(const Tensor& gradient, double beta, double alpha) {
-  Tensor G = group.of(gradient);
+void TwoSidedGroup::update_factors(const Tensor& gradient, double beta, double alpha, at::ScalarType dtype) {
+  Tensor G = group.of(gradient).to(dtype);
   if (left.factor.defined()) add_gram(left.factor, G.mT(), beta, alpha);
   if (right.factor.defined()) add_gram(right.factor, G, beta, alpha);
 }

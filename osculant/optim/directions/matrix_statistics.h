@@ -24,8 +24,9 @@ struct TwoSidedGroup {
   MatrixGroup group;
   MatrixSide left, right;
 
-  // factor <- beta factor + alpha G G', and likewise with G'G, for the group's matrices G of a flat gradient.
-  void update_factors(const Tensor& gradient, double beta, double alpha);
+  // factor <- beta factor + alpha G G', and likewise with G'G, for the group's matrices G of a flat gradient;
+  // the products in `dtype`.
+  void update_factors(const Tensor& gradient, double beta, double alpha, at::ScalarType dtype);
 };
 
 // `has_side(d)`: whether a side of d rows has a factor.

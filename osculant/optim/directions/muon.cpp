@@ -1,10 +1,8 @@
 #include "osculant/optim/directions/muon.h"
 
 #include <ATen/ATen.h>
-#include <ATen/cpu/Utils.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "osculant/base/error.h"
@@ -36,11 +34,7 @@ void visit(OptionVisitor& v, MuonOptions& o) {
   v.choice<MuonScale>(
       "scale", o.scale, {{"original", MuonScale::original}, {"match_rms_adamw", MuonScale::match_rms_adamw}},
       "of a step: sqrt(max(1, rows/columns)), or 0.2 sqrt(max(rows, columns)), as long as AdamW's");
-  v.choice<MuonPrecision>("precision", o.precision,
-                          {{"auto", MuonPrecision::automatic},
-                           {"parameters", MuonPrecision::parameters},
-                           {"bfloat16", MuonPrecision::bfloat16}},
-                          "of that iteration; auto: bfloat16 for float32 where the device has it");
+  visit_precision(v, o.precision, "of that iteration; auto: bfloat16 for float32 where the device has it");
   v.integer("max_dimension", o.max_dimension, ">= 1", "matrices with a larger one are left to AdamW");
   v.number("adam_learning_rate", o.adam_learning_rate, "> 0",
            "of AdamW; auto: 0.015 learning_rate, with match_rms_adamw the same");
@@ -56,7 +50,6 @@ namespace {
 // The quintic's coefficients: the largest slope at 0 that keeps what has grown near 1 (Jordan et al. 2024).
 constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
 constexpr double least_norm = 1e-7;
-constexpr int64_t worth_reducing = 64;  // rows: below it bfloat16 takes longer
 
 // beta C + alpha A B of matrices or of batches of them.
 Tensor multiply_add(const Tensor& C, double beta, const Tensor& A, const Tensor& B, double alpha = 1) {
@@ -88,15 +81,6 @@ Tensor newton_schulz_by_gram(Tensor X, int64_t steps) {
     X = Q.matmul(X);
   }
   return X;
-}
-
-bool multiplies_bfloat16(at::Device device) {
-  if (!device.is_cpu()) return true;
-  static const auto has = at::cpu::get_cpu_capabilities();
-  return std::ranges::any_of(std::array{"avx512_bf16", "amx_bf16", "arm_bf16"}, [](const char* name) {
-    auto found = has.find(name);
-    return found != has.end() && found->second.isBool() && found->second.toBool();
-  });
 }
 
 }  // namespace
@@ -165,9 +149,7 @@ class Muon : public Direction {
     momentum_ = at::zeros({layout.size()}, layout.options());
     mean_ = at::zeros({layers_->rest()}, layout.options());
     square_ = at::zeros_like(mean_);
-    reduced_ = options_.precision == MuonPrecision::bfloat16 ||
-               (options_.precision == MuonPrecision::automatic && layout.dtype() == at::kFloat &&
-                multiplies_bfloat16(layout.device()));
+    reduced_ = in_bfloat16(options_.precision, layout);
   }
 
   // X <- (1 - eta w) X - eta s orthogonalized(update)
@@ -176,7 +158,7 @@ class Muon : public Direction {
     double scale = options_.scale == MuonScale::original ? std::sqrt(std::max(1.0, rows / columns))
                                                          : 0.2 * std::sqrt(std::max(rows, columns));
     double eta = options_.learning_rate;
-    bool reduced = reduced_ && std::min(group.rows(), group.columns()) >= worth_reducing;
+    bool reduced = reduced_ && std::min(group.rows(), group.columns()) >= worth_bfloat16;
     Tensor X = orthogonalized(group.of(update), options_.newton_schulz_steps, reduced);
     Tensor step = X.mul_(-eta * scale);
     if (options_.weight_decay > 0) step.add_(group.of(theta), -eta * options_.weight_decay);

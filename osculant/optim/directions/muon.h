@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/directions/matrix_precision.h"
 #include "osculant/optim/options.h"
 
 namespace osculant {
@@ -15,13 +16,6 @@ enum class MuonScale {
   match_rms_adamw,  // 0.2 sqrt(max(rows, columns)): steps as long as AdamW's (Liu et al. 2025)
 };
 
-// What the Newton-Schulz steps are computed in.
-enum class MuonPrecision {
-  automatic,   // bfloat16 for float32 parameters where the device multiplies in it, else as parameters
-  parameters,  // theta's dtype
-  bfloat16,    // as torch.optim.Muon does; matrices of fewer than 64 rows or columns in theta's
-};
-
 struct MuonOptions {
   double learning_rate = 0.02;
   double momentum = 0.95;
@@ -29,7 +23,7 @@ struct MuonOptions {
   double weight_decay = 0;
   int64_t newton_schulz_steps = 5;
   MuonScale scale = MuonScale::original;
-  MuonPrecision precision = MuonPrecision::automatic;
+  MatrixPrecision precision = MatrixPrecision::automatic;  // of the Newton-Schulz steps
   int64_t max_dimension = 10000;
   // AdamW for all that is no matrix.
   std::optional<double> adam_learning_rate = {};  // 0.015 learning_rate; with match_rms_adamw the same

@@ -94,7 +94,7 @@ TEST(Muon, leaves_large_matrices_to_adamw) {
 
 // In bfloat16 the singular values are near 1 as well, which is all that is asked of them.
 TEST(Muon, trains_in_bfloat16) {
-  for (auto precision : {MuonPrecision::parameters, MuonPrecision::bfloat16}) {
+  for (auto precision : {MatrixPrecision::parameters, MatrixPrecision::bfloat16}) {
     Tensor X = normal({80, 96}, 62).to(at::kFloat).requires_grad_(), T = normal({80, 96}, 63).to(at::kFloat);
     auto objective = Objective::function({{"X", X}}, [=] { return (X - T).square().mean(); });
     double start = objective.value();

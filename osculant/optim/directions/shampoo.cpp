@@ -72,7 +72,7 @@ class Shampoo : public Direction {
     step_ = {};
     auto t = static_cast<double>(++steps_);
     mean_.lerp_(g, 1 - options_.beta1);
-    for (auto& p : preconditioned_) p.update_factors(g, options_.beta2, 1 - options_.beta2);
+    for (auto& p : preconditioned_) p.update_factors(g, options_.beta2, 1 - options_.beta2, g.scalar_type());
     if ((steps_ - 1) % options_.interval == 0)
       for (auto& p : preconditioned_) refresh(p, 1 - std::pow(options_.beta2, t));
 

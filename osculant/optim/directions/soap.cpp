@@ -35,20 +35,34 @@ void visit(OptionVisitor& v, SoapOptions& o) {
   v.integer("interval", o.interval, ">= 1", "steps between refreshes of the eigenbases");
   v.integer("max_dimension", o.max_dimension, ">= 1",
             "a larger side of a matrix keeps the identity as basis");
+  visit_precision(v, o.precision,
+                  "of products with gradients and bases; auto: bfloat16 for float32 where the device has it");
 }
 
 namespace {
 
-// The sides' transforms are bases Q, columns by falling eigenvalue.
-Tensor into_bases(const TwoSidedGroup& r, Tensor X) {  // Q_L' X Q_R
-  if (r.left.transform.defined()) X = r.left.transform.mT().matmul(X);
-  return r.right.transform.defined() ? X.matmul(r.right.transform) : X;
-}
+// The bases of a group's sides, columns by falling eigenvalue, in the dtype that products are made in.
+struct Bases {
+  Tensor left, right;
+  at::ScalarType dtype;
 
-Tensor out_of_bases(const TwoSidedGroup& r, Tensor X) {  // Q_L X Q_R'
-  if (r.left.transform.defined()) X = r.left.transform.matmul(X);
-  return r.right.transform.defined() ? X.matmul(r.right.transform.mT()) : X;
-}
+  Bases(const TwoSidedGroup& group, at::ScalarType dtype) : dtype(dtype) {
+    if (group.left.transform.defined()) left = group.left.transform.to(dtype);
+    if (group.right.transform.defined()) right = group.right.transform.to(dtype);
+  }
+  Tensor into(const Tensor& X) const {  // Q_L' X Q_R
+    Tensor Y = X.to(dtype);
+    if (left.defined()) Y = left.mT().matmul(Y);
+    if (right.defined()) Y = Y.matmul(right);
+    return Y.to(X.scalar_type());
+  }
+  Tensor out_of(const Tensor& X) const {  // Q_L X Q_R'
+    Tensor Y = X.to(dtype);
+    if (left.defined()) Y = left.matmul(Y);
+    if (right.defined()) Y = Y.matmul(right.mT());
+    return Y.to(X.scalar_type());
+  }
+};
 
 // Eigenvectors of a factor, by falling eigenvalue; undefined where they cannot be had.
 Tensor eigenbasis(const Tensor& factor) {
@@ -68,13 +82,17 @@ class Soap : public Direction {
     step_ = {};
     if (begun_) make_step(context.gradient, layout.theta());
     double share = 1 - options_.factor_beta.value_or(options_.beta2);
-    for (auto& r : rotated_) r.update_factors(context.gradient, 1 - share, share);
+    for (size_t i = 0; i < rotated_.size(); ++i)
+      rotated_[i].update_factors(context.gradient, 1 - share, share, bases_[i].dtype);
     if (!begun_) {
       for (auto& r : rotated_) first_bases(r);
+      settle_bases();
       say("the first gradient makes the bases");
     } else if (steps_ % options_.interval == 0) {
       for (auto& r : rotated_) refresh(r);
+      settle_bases();
     }
+    settle_bases();
     begun_ = true;
   }
 
@@ -97,6 +115,7 @@ class Soap : public Direction {
     steps_ = archive.integer("steps");
     visit_sides(rotated_, "basis",
                 [&](const std::string& name, Tensor& t) { t = archive.tensor(name, t).clone(); });
+    settle_bases();
     begun_ = true;
   }
 
@@ -110,13 +129,24 @@ class Soap : public Direction {
     mean_ = at::zeros({layout.size()}, layout.options());
     square_ = at::zeros_like(mean_);
     rotated_ = two_sided(layers_->groups(), layout.options(), [limit](int64_t d) { return d <= limit; });
+    reduced_ = in_bfloat16(options_.precision, layout);
+    settle_bases();
+  }
+
+  void settle_bases() {
+    bases_.clear();
+    for (const auto& r : rotated_) {
+      bool reduced = reduced_ && std::max(r.group.rows(), r.group.columns()) >= worth_bfloat16;
+      bases_.emplace_back(r, reduced ? at::kBFloat16 : mean_.scalar_type());
+    }
   }
 
   // Adam's step in the bases, taken back. Moments are kept in the bases.
   void make_step(const Tensor& g, const Tensor& theta) {
     Tensor projected = at::empty_like(g);
     if (layers_->rest() > 0) layers_->put_rest(projected, layers_->rest_of(g));
-    for (const auto& r : rotated_) r.group.put(projected, into_bases(r, r.group.of(g)));
+    for (size_t i = 0; i < rotated_.size(); ++i)
+      rotated_[i].group.put(projected, bases_[i].into(rotated_[i].group.of(g)));
 
     auto t = static_cast<double>(++steps_);
     double correction = std::sqrt(1 - std::pow(options_.beta2, t)) / (1 - std::pow(options_.beta1, t));
@@ -125,7 +155,8 @@ class Soap : public Direction {
     Tensor p = at::sqrt_out(projected, square_).add_(options_.epsilon);
     at::div_out(p, mean_, p).mul_(-options_.learning_rate * correction);
 
-    for (const auto& r : rotated_) r.group.put(p, out_of_bases(r, r.group.of(p)));
+    for (size_t i = 0; i < rotated_.size(); ++i)
+      rotated_[i].group.put(p, bases_[i].out_of(rotated_[i].group.of(p)));
     // The authors shrink theta after the step: theta <- (1 - eta w) (theta + p).
     double decay = options_.learning_rate * options_.weight_decay;
     if (decay > 0) p.mul_(1 - decay).add_(theta, -decay);
@@ -144,10 +175,11 @@ class Soap : public Direction {
 
   // A power step, Q <- QR(factor Q), with columns and second moments ordered by the eigenvalues that Q shows.
   void refresh(TwoSidedGroup& r) {
-    Tensor mean = out_of_bases(r, r.group.of(mean_)), square = r.group.of(square_);
+    auto dtype = mean_.scalar_type();
+    Tensor mean = Bases(r, dtype).out_of(r.group.of(mean_)), square = r.group.of(square_);
     refresh(r.left, square, 1);
     refresh(r.right, square, 2);
-    r.group.put(mean_, into_bases(r, mean));
+    r.group.put(mean_, Bases(r, dtype).into(mean));
     r.group.put(square_, square);
   }
 
@@ -176,7 +208,9 @@ class Soap : public Direction {
   SoapOptions options_;
   std::optional<LayerMatrices> layers_;
   std::vector<TwoSidedGroup> rotated_;
-  Tensor mean_, square_;  // [n], of the gradient in the bases
+  std::vector<Bases> bases_;  // of rotated_, for products
+  bool reduced_ = false;      // these in bfloat16
+  Tensor mean_, square_;      // [n], of the gradient in the bases
   int64_t steps_ = 0;
   bool begun_ = false;  // the bases are there
   Step step_;

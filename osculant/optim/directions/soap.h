@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "osculant/optim/direction.h"
+#include "osculant/optim/directions/matrix_precision.h"
 #include "osculant/optim/options.h"
 
 namespace osculant {
@@ -18,6 +19,7 @@ struct SoapOptions {
   double weight_decay = 1e-2;
   int64_t interval = 10;
   int64_t max_dimension = 10000;
+  MatrixPrecision precision = MatrixPrecision::automatic;  // of products with gradients and bases
   void check() const;
 };
 void visit(OptionVisitor& visitor, SoapOptions& options);
@@ -26,7 +28,8 @@ void visit(OptionVisitor& visitor, SoapOptions& options);
 // a convolution's kernel as [out, in kh kw], is seen as Q_L' G Q_R, with Q_L and Q_R eigenvectors of the
 // means of G G' and G'G; those of the first gradient by eigh, later ones by a power step and QR every
 // `interval` steps. A side with more than `max_dimension` rows keeps the identity; biases get Adam. As the
-// authors' code does, the first gradient makes bases and no step.
+// authors' code does, the first gradient makes bases and no step. The bases themselves, and moments, are in
+// theta's dtype whatever the precision of products.
 std::unique_ptr<Direction> soap_direction(const SoapOptions& options);
 
 }  // namespace osculant

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "osculant/model/zoo.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/stepper.h"
 #include "osculant/optim/testing.h"
@@ -129,6 +130,26 @@ TEST(Soap, survives_factors_that_overflow) {
   auto step = testing::propose(*direction, objective, g * 1e160);
   EXPECT_EQ(step.note, "QR failed, the last basis is kept");
   EXPECT_TRUE(at::isfinite(testing::propose(*direction, objective, g).displacement).all().item<bool>());
+}
+
+// Adam gives entries that are rounding alone a step as long as any other, so that directions in which the
+// first gradients have nothing differ.
+TEST(Soap, in_bfloat16_makes_nearly_the_same_steps) {
+  Model model = mlp({.widths = {80, 70, 5}, .activation = Activation::tanh});
+  Tensor x = RandomStream(1, "inputs").normal({64, 80}, at::kFloat);
+  Objective objective(model, MeanSquaredError(), Dataset(x, x.slice(1, 0, 5)).full());
+  auto exact = soap_direction({.interval = 2, .precision = MatrixPrecision::parameters});
+  auto reduced = soap_direction({.interval = 2, .precision = MatrixPrecision::bfloat16});
+  auto g = objective.value_and_gradient().second;
+  for (int i = 0; i < 6; ++i) {
+    Tensor noise = RandomStream(static_cast<uint64_t>(i), "noise").normal({g.numel()}, at::kFloat);
+    Tensor noisy = g + noise * (g.norm() / noise.norm());
+    Tensor a = testing::propose(*exact, objective, noisy).displacement;
+    Tensor b = testing::propose(*reduced, objective, noisy).displacement;
+    if (i == 0) continue;  // makes the bases alone
+    EXPECT_GT((a.dot(b) / (a.norm() * b.norm())).item<double>(), 0.85) << "step " << i;
+    EXPECT_FALSE(at::equal(a, b)) << "products were made in bfloat16";
+  }
 }
 
 }  // namespace
