@@ -22,18 +22,6 @@ Tensor times(const Tensor& x, const Tensor& by_example) {
   return x * by_example.to(x.options()).view(shape);
 }
 
-// What a tap says about a bias when it has no weight to tell of.
-LayerTap bias_alone(LayerTap tap) {
-  tap.part = *std::exchange(tap.bias, std::nullopt);
-  tap.parameter = tap.part.name;
-  if (tap.kind == LayerKind::convolution || tap.unit_dimension == 1) {
-    tap.part.shape.assign(static_cast<size_t>(tap.output.dim() - 1), 1);
-    tap.part.shape[0] = tap.output.size(1);
-  }
-  tap.kind = LayerKind::bias;
-  return tap;
-}
-
 void require_single_examples(const Model& model) {
   if (model.couples_examples())
     fail_usage(

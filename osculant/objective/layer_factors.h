@@ -39,6 +39,7 @@ class LayerFactors {
   LayerFactors(const Objective& objective, size_t term, const Batch& batch, std::vector<Tensor> outputs,
                const LayerTaps& taps, const LayerFactorsOptions& options = {});
 
+  const Objective& objective() const { return objective_; }
   int64_t examples() const { return batch_.size(); }  // N
   const std::vector<LayerUse>& uses() const { return uses_; }
   // Parameters that `uses` do not tell, or not all of: theirs is autograd's work. No use has a part in them.

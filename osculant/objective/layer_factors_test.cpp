@@ -61,13 +61,7 @@ TEST_P(LayerFactorsOf, AreAutogradsRows) {
   auto [objective, batch] = GetParam().make();
   LayerFactors factors(objective, 0, batch);
   EXPECT_THAT(names_of(factors.untapped()), testing::UnorderedElementsAreArray(GetParam().untapped));
-  LayerFactors::Cotangents u;
-  RandomStream random(3, "test");
-  for (const Tensor& z : factors.outputs()) {
-    auto shape = z.sizes().vec();
-    shape.insert(shape.begin(), 2);
-    u.push_back(random.normal(shape, at::kDouble));
-  }
+  auto u = random_columns(factors, 2, 3);
   Tensor rows = rows_of(factors, u, objective.parameters()), expected = oracle_rows(objective, batch, u);
   for (const auto& parameter : factors.untapped())
     expected

@@ -86,6 +86,27 @@ Tensor bias_view(const LayerUse& use, const Tensor& flat) {
 
 }  // namespace
 
+double flops_of(const LayerUse& use) {
+  auto outputs = static_cast<double>(use.positions * use.outputs);
+  double bias = use.has_bias() ? outputs : 0;
+  if (use.tap.kind == LayerKind::embedding) return 0;
+  if (use.tap.kind == LayerKind::bias) return outputs;
+  // Mean, deviation, its square, their quotient, and the weight.
+  if (use.tap.kind == LayerKind::normalization) return 5 * outputs + bias;
+  return (2 * static_cast<double>(use.inputs) - 1) * outputs + bias;
+}
+
+LayerTap bias_alone(LayerTap tap) {
+  tap.part = *std::exchange(tap.bias, std::nullopt);
+  tap.parameter = tap.part.name;
+  if (tap.unit_dimension == 1) {
+    tap.part.shape.assign(static_cast<size_t>(tap.output.dim() - 1), 1);
+    tap.part.shape[0] = tap.output.size(1);
+  }
+  tap.kind = LayerKind::bias;
+  return tap;
+}
+
 std::vector<int64_t> possible_strides(const LayerTap& tap, int64_t examples) {
   std::vector<int64_t> strides;
   int64_t rest = positions_of(tap);

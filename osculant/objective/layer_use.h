@@ -38,6 +38,12 @@ struct LayerUse {
 // above.
 std::optional<LayerUse> layer_use(const LayerTap& tap, int64_t examples);
 
+// Multiplications and additions of a forward pass, for an example.
+double flops_of(const LayerUse& use);
+
+// The use of the bias that a tap has joined to its weight: the same positions and derivatives.
+LayerTap bias_alone(LayerTap tap);
+
 // Strides that the examples of a batch may have in the tap's output, the likeliest first.
 std::vector<int64_t> possible_strides(const LayerTap& tap, int64_t examples);
 

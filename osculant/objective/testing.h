@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "osculant/data/dataset.h"
-#include "osculant/objective/objective.h"
+#include "osculant/objective/differentiate.h"
+#include "osculant/objective/layer_factors.h"
 
 namespace osculant {
 
@@ -176,6 +177,34 @@ inline std::vector<LayerCase> layer_cases() {
                   },
                   {"p1", "p2", "p4", "p5"}),
   };
+}
+
+// A family for the factors' outputs.
+inline LayerFactors::Cotangents random_columns(const LayerFactors& factors, int64_t columns, uint64_t seed) {
+  LayerFactors::Cotangents u;
+  RandomStream random(seed, "test");
+  for (const Tensor& z : factors.outputs()) {
+    auto shape = z.sizes().vec();
+    shape.insert(shape.begin(), columns);
+    u.push_back(random.normal(shape, at::kDouble));
+  }
+  return u;
+}
+
+// A gradient of autograd for each row: [C, N, n].
+inline Tensor autograd_rows(const LayerFactors& factors, const LayerFactors::Cotangents& cotangents) {
+  const auto& layout = factors.objective().layout();
+  std::vector<Tensor> rows;
+  for (int64_t c = 0; c < cotangents[0].size(0); ++c)
+    for (int64_t i = 0; i < factors.examples(); ++i) {
+      std::vector<Tensor> w;
+      for (const Tensor& family : cotangents) {
+        w.push_back(at::zeros_like(family[c]));
+        w.back()[i].copy_(family[c][i]);
+      }
+      rows.push_back(layout.flatten(grad_of(factors.outputs(), layout.leaves(), w)));
+    }
+  return at::stack(rows).view({cotangents[0].size(0), factors.examples(), -1});
 }
 
 }  // namespace osculant
