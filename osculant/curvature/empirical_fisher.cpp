@@ -5,6 +5,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/curvature/curvature.h"
+#include "osculant/curvature/example_gradients.h"
 #include "osculant/curvature/outer_product.h"
 #include "osculant/objective/output_derivatives.h"
 
@@ -14,18 +15,6 @@ namespace {
 std::shared_ptr<Linearization> linearize(const Objective& objective, const char* name, const Needs& needs) {
   require_single_gradients(objective, name);
   return objective.without_regularizers().linearize(needs);
-}
-
-// The sum of the examples' weights.
-double total_weight(const Objective& objective) {
-  const BatchSource& data = objective.terms()[0].data;
-  Tensor sum = at::zeros({}, at::kDouble);
-  for (int64_t b = 0; b < data.batches(); ++b) {
-    Batch batch = data.batch(b);
-    if (!batch.weights.defined()) return static_cast<double>(data.examples());
-    sum += batch.weights.sum(at::kDouble).cpu();
-  }
-  return sum.item<double>();
 }
 
 // The objective is s * sum of w_i l_i, s its scale, so that p_i g_i = s w_i dl_i and, W being the sum of the

@@ -10,6 +10,7 @@
 #include "osculant/base/cost.h"
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/curvature/example_gradients.h"
 #include "osculant/optim/directions/newton_parts.h"
 
 namespace osculant {
@@ -56,19 +57,11 @@ void visit(OptionVisitor& v, NewtonOptions& o) {
 }
 
 Tensor empirical_fisher_diagonal(const Objective& objective) {
-  if (!objective.has_outputs() || objective.terms().size() != 1 ||
-      objective.terms().front().model.couples_examples())
-    fail_usage("empirical Fisher: needs one data term whose examples have gradients of their own");
-  Objective data(objective.terms());  // without regularisers
+  if (!objective.has_outputs()) fail_usage("empirical Fisher: needs outputs and a loss");
   Tensor sum = at::zeros_like(objective.layout().theta(), at::kDouble);
-  int64_t examples = 0;
-  for (int64_t b = 0; b < data.batches(); ++b) {
-    Batch batch = data.batch(0, b);
-    for (int64_t i = 0; i < batch.size(); ++i, ++examples)
-      sum += data.on(batch.slice(i, i + 1)).value_and_gradient().second.to(at::kDouble).square();
-  }
-  objective.charge(Price::gradient, static_cast<double>(examples));
-  return sum / static_cast<double>(std::max<int64_t>(examples, 1));
+  visit_example_gradients(objective,
+                          [&](int64_t, const Tensor& G) { sum += G.to(at::kDouble).square().sum(0); });
+  return sum / static_cast<double>(std::max<int64_t>(objective.examples(), 1));
 }
 
 Tensor true_fisher_diagonal(Linearization& linearization) {
