@@ -27,6 +27,7 @@
 #include "osculant/model/signal_propagation.h"
 #include "osculant/model/zoo.h"
 #include "osculant/objective/layer_factors.h"
+#include "osculant/objective/layer_rows.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/objective/objective.h"
 #include "osculant/objective/plan.h"
