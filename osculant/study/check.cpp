@@ -10,6 +10,7 @@
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/model/consistency.h"
+#include "osculant/objective/layer_factors.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/study/analysis.h"
 
@@ -58,6 +59,45 @@ void try_second_derivatives(const Problem& problem, const Batch& batch, CheckRec
   }
 }
 
+// Whether the loss's gradient in a parameter can be differentiated by it once more.
+std::vector<bool> second_derivatives_by_parameter(const Problem& problem, const Batch& batch) {
+  const auto& leaves = problem.model.layout().leaves();
+  std::vector<bool> exist(leaves.size(), false);
+  try {
+    auto sum = problem.loss->sum(problem.model.forward(batch), batch);
+    auto gradients = torch::autograd::grad({sum}, leaves, {}, true, true, /*allow_unused=*/true);
+    for (size_t p = 0; p < leaves.size(); ++p) try {
+        exist[p] = true;  // also where it is 0
+        if (gradients[p].defined() && gradients[p].requires_grad())
+          torch::autograd::grad({gradients[p].sum()}, {leaves[p]}, {}, true, false, true);
+      } catch (const c10::Error&) {
+        exist[p] = false;
+      }
+  } catch (const c10::Error&) {
+  }
+  return exist;
+}
+
+// What layers closed forms hold for. Empty for a model whose examples are coupled.
+std::vector<LayerCheck> check_layers(const Problem& problem, const Batch& batch) {
+  std::vector<LayerCheck> layers;
+  if (problem.model.couples_examples()) return layers;
+  auto second = second_derivatives_by_parameter(problem, batch);
+  LayerFactors factors(problem.objective(batch.size()), 0, batch);
+  auto N = static_cast<double>(batch.size());
+  for (const auto& use : factors.uses())
+    layers.push_back({.name = use.tap.layer,
+                      .kind = name_of(use.tap.kind),
+                      .covered = true,
+                      .second_derivative = second[use.tap.part.index],
+                      .flops = flops_of(use),
+                      .bytes = static_cast<int64_t>(static_cast<double>(use.tap.output.nbytes()) / N)});
+  for (const auto& parameter : factors.untapped())
+    layers.push_back(
+        {.name = parameter.name, .reason = parameter.reason, .second_derivative = second[parameter.index]});
+  return layers;
+}
+
 void cost_of(Result& result, double gradient_equivalents, const Stopwatch& watch) {
   result.cost = {gradient_equivalents, watch.seconds(), peak_resident_memory()};
 }
@@ -83,6 +123,7 @@ Result check(const Problem& problem, RunConfig& config) {
   Stopwatch watch;
   Result result = begin_result("check", problem);
   result.check = preflight(problem);
+  result.check->layers = check_layers(problem, trial_batch(problem));
   const CheckRecord& record = *result.check;
   if (record.second_derivatives && record.deterministic) result.plan = plan_analysis(problem, config);
   cost_of(result, 0, watch);

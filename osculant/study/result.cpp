@@ -113,6 +113,15 @@ Json to_record(const EvaluationRecord& evaluation) {
 }
 
 Json to_record(const CheckRecord& check) {
+  Json layers = Json::array();
+  for (const auto& layer : check.layers)
+    layers.push_back({{"name", layer.name},
+                      {"kind", layer.kind},
+                      {"covered", layer.covered},
+                      {"reason", layer.reason},
+                      {"second_derivative", layer.second_derivative},
+                      {"flops", layer.flops},
+                      {"bytes", layer.bytes}});
   return {{"inputs", check.inputs},
           {"targets", check.targets},
           {"outputs", check.outputs},
@@ -121,7 +130,8 @@ Json to_record(const CheckRecord& check) {
           {"second_derivatives", check.second_derivatives},
           {"second_derivatives_message", check.second_derivatives_message},
           {"unused", check.unused},
-          {"zero_gradient", check.zero_gradient}};
+          {"zero_gradient", check.zero_gradient},
+          {"layers", layers}};
 }
 
 Json to_record(const PlanRecord& plan) {

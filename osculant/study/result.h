@@ -127,6 +127,17 @@ struct EvaluationRecord {
   std::map<std::string, double> test;
 };
 
+// A use of a layer in the forward pass, or a parameter that no layer tells of.
+struct LayerCheck {
+  std::string name;                // "features.0"; of the parameter where it is not covered
+  std::string kind = {};           // "convolution", ...; "" where it is not covered
+  bool covered = false;            // closed forms by layer hold (docs/layers.md)
+  std::string reason = {};         // why not
+  bool second_derivative = false;  // of the loss in its weight
+  double flops = 0;                // multiplications and additions of a forward pass, an example
+  int64_t bytes = 0;               // of its output, an example
+};
+
 struct CheckRecord {
   std::vector<std::string> inputs;  // "[512, 784] float32"
   std::vector<std::string> targets;
@@ -137,6 +148,7 @@ struct CheckRecord {
   std::string second_derivatives_message;  // why not, naming the operation
   std::vector<std::string> unused;         // parameters the objective does not depend on
   std::vector<std::string> zero_gradient;  // on the examples tried
+  std::vector<LayerCheck> layers;          // in the order of the forward pass
 };
 
 // Work foreseen, before it is done.

@@ -104,6 +104,17 @@ std::string list_or_none(const std::vector<std::string>& list) {
   return list.empty() ? "none" : fmt::format("{}", fmt::join(list, ", "));
 }
 
+std::string layers_text(const std::vector<LayerCheck>& layers) {
+  if (layers.empty()) return "";
+  TextTable table({"layer", "kind", "closed forms", "second derivative", "flops", "bytes"});
+  for (const auto& layer : layers)
+    table.add({layer.name, layer.kind.empty() ? "-" : layer.kind,
+               layer.covered ? "yes" : "no: " + layer.reason, layer.second_derivative ? "yes" : "no",
+               layer.covered ? format_number(layer.flops) : "-",
+               layer.covered ? format_bytes(layer.bytes) : "-"});
+  return "\n  By layer; flops and bytes of outputs are those of an example:\n" + table.str();
+}
+
 std::string check_text(const CheckRecord& check) {
   std::string out = fmt::format(
       "\n  inputs              {}\n  targets             {}\n  outputs             {}\n",
@@ -118,7 +129,7 @@ std::string check_text(const CheckRecord& check) {
   if (!check.zero_gradient.empty())
     out +=
         fmt::format("  gradient exactly 0  {} (on the examples tried)\n", list_or_none(check.zero_gradient));
-  return out;
+  return out + layers_text(check.layers);
 }
 
 }  // namespace

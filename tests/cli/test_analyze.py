@@ -442,6 +442,11 @@ class Check(CliTest):
         check = self.tool_json("check", *self.linear_problem())["check"]
         self.assertTrue(check["second_derivatives"])
         self.assertEqual(check["unused"], [])
+        self.assertEqual(len(check["layers"]), 1)
+        layer = check["layers"][0]
+        self.assertEqual((layer["name"], layer["kind"]), ("fc", "linear"))
+        self.assertTrue(layer["covered"] and layer["second_derivative"])
+        self.assertEqual((layer["flops"], layer["bytes"]), (2 * 2, 4))  # two inputs, one output, float32
 
     def test_names_parameters_that_no_gradient_reaches(self):
         """With inputs that are all zero the weights do not matter."""
