@@ -51,8 +51,8 @@ void visit(OptionVisitor& visitor, NewtonOptions& options);
 std::unique_ptr<Direction> newton_direction(const NewtonOptions& options, int64_t n);
 
 // Mean of the squared gradients of single examples, [n], at the objective's theta, of its data term alone;
-// by layer (visit_example_gradients), 5/3 ge. Throws Error(usage) where examples have no gradient of their own:
-// several terms, none, or a model that couples examples.
+// by layer (visit_example_gradients), 5/3 ge. Throws Error(usage) where examples have no gradient of their
+// own: several terms, none, or a model that couples examples.
 Tensor empirical_fisher_diagonal(const Objective& objective);
 
 // The diagonal of the Fisher matrix of the data terms, [n], float64: the mean over examples of the expected
