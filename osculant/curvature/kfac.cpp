@@ -25,7 +25,7 @@ using Bases = std::function<std::optional<std::vector<EigenBlock>>(const std::ve
 // with the same draws.
 Ekfac corrected(const Objective& objective, const KfacOptions& options, const Bases& bases) {
   LayerSampler sampler(options.sample);
-  KroneckerFactors factors(options.sharing, options.max_dimension);
+  KroneckerFactors factors(options.sharing, options.max_dimension, objective.memory_budget());
   RandomStream random(options.sample.seed, kStream);
   std::vector<LayerSample> kept;
   int64_t bytes = 0, budget = objective.memory_budget();
@@ -53,7 +53,7 @@ Ekfac corrected(const Objective& objective, const KfacOptions& options, const Ba
 }  // namespace
 
 Kfac kfac(const Objective& objective, const KfacOptions& options) {
-  KroneckerFactors factors(options.sharing, options.max_dimension);
+  KroneckerFactors factors(options.sharing, options.max_dimension, objective.memory_budget());
   RandomStream random(options.sample.seed, kStream);
   LayerSampler(options.sample).run(objective, random, [&](const LayerSample& sample) {
     factors.add(sample);

@@ -288,6 +288,13 @@ TEST(Ekfac, WithoutMemoryForSamplesIsTheSame) {
   EXPECT_TRUE(to_dense(*ekfac(objective, options).matrix).equal(E));
 }
 
+TEST(Kfac, RefusesFactorsThatExceedTheMemoryAndSaysWhatWouldDo) {
+  Objective objective = deep_linear(true);
+  objective.set_memory_budget(8 * 25);  // G of the first layer
+  EXPECT_THAT(message_of([&] { kfac(objective, exactly()); }, ErrorKind::memory),
+              testing::HasSubstr("max_dimension = 2 takes half of that"));
+}
+
 TEST(Kfac, SaysWhatItCannotDo) {
   Tensor x = at::zeros({2}, at::kDouble).requires_grad_();
   EXPECT_THAT(message_of(

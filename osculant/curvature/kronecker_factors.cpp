@@ -1,11 +1,13 @@
 #include "osculant/curvature/kronecker_factors.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "osculant/base/error.h"
+#include "osculant/base/text.h"
 #include "osculant/linop/symmetric.h"
 
 namespace osculant {
@@ -66,18 +68,28 @@ BlockDiagonal symmetric(const BlockDiagonal& lower) {
 
 }  // namespace
 
-KroneckerFactors::KroneckerFactors(WeightSharing sharing, int64_t max_dimension)
-    : sharing_(sharing), max_dimension_(max_dimension) {
+KroneckerFactors::KroneckerFactors(WeightSharing sharing, int64_t max_dimension, int64_t memory_budget)
+    : sharing_(sharing), max_dimension_(max_dimension), memory_budget_(memory_budget) {
   require_at_least("max_dimension", static_cast<double>(max_dimension), 1);
 }
 
-BlockDiagonal KroneckerFactors::zeros(int64_t groups, int64_t size, const at::TensorOptions& options) const {
-  std::vector<Tensor> blocks;
+BlockDiagonal KroneckerFactors::zeros(const std::string& name, int64_t groups, int64_t size,
+                                      const at::TensorOptions& options) {
+  std::vector<std::pair<int64_t, int64_t>> parts;
   int64_t count = (size + max_dimension_ - 1) / max_dimension_;
   for (int64_t i = 0; i < count; ++i) {
     int64_t part = size * (i + 1) / count - size * i / count;
-    blocks.push_back(at::zeros({groups, part, part}, options));
+    parts.emplace_back(groups, part);
+    bytes_ += groups * part * part * static_cast<int64_t>(options.dtype().itemsize());
   }
+  if (bytes_ > memory_budget_)
+    fail(ErrorKind::memory,
+         fmt::format("K-FAC: with the factors of {} ({} rows) all factors take {}, of a memory budget of {}; "
+                     "max_dimension = {} takes half of that, or leave a part of the parameters frozen",
+                     name, size, format_bytes(bytes_), format_bytes(memory_budget_),
+                     std::max<int64_t>(1, std::min(size, max_dimension_) / 2)));
+  std::vector<Tensor> blocks;
+  for (auto [batch, part] : parts) blocks.push_back(at::zeros({batch, part, part}, options));
   return BlockDiagonal(std::move(blocks));
 }
 
@@ -111,9 +123,9 @@ void KroneckerFactors::add(const LayerSample& sample, const UseSample& use) {
   int64_t groups = use.place.groups;
   bool embedding = use.kind == LayerKind::embedding;
   if (is_new) {
-    sums.outputs = zeros(groups, use.place.rows, d.options());
+    sums.outputs = zeros(use.name, groups, use.place.rows, d.options());
     sums.inputs = embedding ? BlockDiagonal({at::zeros({1, use.place.columns}, d.options())})
-                            : zeros(groups, use.place.columns, d.options());
+                            : zeros(use.name, groups, use.place.columns, d.options());
   }
   double mass = mass_of(sample, use);
   sums.mass += mass;

@@ -13,13 +13,6 @@
 
 namespace osculant {
 
-// How a layer's weight that is used at T positions of an example gets one Kronecker product (Eschenhagen,
-// Immer, Turner, Schneider & Hennig 2023).
-enum class WeightSharing {
-  expand,  // positions as examples:  A = mean over i, t of a_it a_it',  G = sum over i, t, c of d_itc d_itc'
-  reduce  // sums over positions:    A = mean over i of (mean of a_it)(...)',  G = sum of (sum of d_itc)(...)'
-};
-
 // A (x) G of each layer with A a mean over examples (weighted, where they are) and G a sum that holds the
 // scale of the objective. Where a weight has several uses they count as positions; where it is used in both
 // orientations, as in an embedding tied to the last layer, the product has the partial traces of the sum. A
@@ -28,7 +21,8 @@ enum class WeightSharing {
 class KroneckerFactors {
  public:
   // A side with more rows than `max_dimension` is taken for block diagonal, of equal parts not above it.
-  explicit KroneckerFactors(WeightSharing sharing = WeightSharing::expand, int64_t max_dimension = 4096);
+  // Throws Error(memory) where all factors together would exceed the budget.
+  KroneckerFactors(WeightSharing sharing, int64_t max_dimension, int64_t memory_budget);
 
   void add(const LayerSample& sample);
 
@@ -50,10 +44,13 @@ class KroneckerFactors {
   Slot& slot_of(const std::string& name, const MatrixPlace& place);
   void add(const LayerSample& sample, const UseSample& use);
   bool covers(const MatrixPlace& place) const;  // a layer has a part of it
-  BlockDiagonal zeros(int64_t groups, int64_t size, const at::TensorOptions& options) const;
+  BlockDiagonal zeros(const std::string& name, int64_t groups, int64_t size,
+                      const at::TensorOptions& options);
 
   WeightSharing sharing_;
   int64_t max_dimension_;
+  int64_t memory_budget_;
+  int64_t bytes_ = 0;
   std::vector<Slot> slots_;
   std::map<int64_t, size_t> by_offset_;
   std::map<size_t, double> denominators_;  // by term

@@ -1,6 +1,7 @@
 #include "osculant/curvature/layer_sample.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "osculant/base/cost.h"
 #include "osculant/base/error.h"
+#include "osculant/io/archive.h"
 #include "osculant/objective/differentiate.h"
 
 namespace osculant {
@@ -212,6 +214,33 @@ void LayerSampler::run(const Objective& objective, RandomStream& random,
   for (size_t t = 0; t < objective.terms().size(); ++t)
     for (int64_t b = 0; b < objective.terms()[t].data.batches(); ++b)
       visit(sample_of(objective, t, objective.batch(t, b), random));
+}
+
+// Each form as [term, batch size, uses, strides..., untapped...].
+void LayerSampler::save(Archive& archive) const {
+  int64_t count = 0;
+  for (const auto& [key, form] : verified_) {
+    std::vector<double> numbers{static_cast<double>(key.first), static_cast<double>(key.second),
+                                static_cast<double>(form.strides.size())};
+    numbers.insert(numbers.end(), form.strides.begin(), form.strides.end());
+    numbers.insert(numbers.end(), form.untapped.begin(), form.untapped.end());
+    archive.put(fmt::format("form.{}", count++), numbers);
+  }
+  archive.put("forms", count);
+}
+
+void LayerSampler::load(const Archive& archive) {
+  verified_.clear();
+  for (int64_t i = 0; i < archive.integer("forms"); ++i) {
+    auto numbers = archive.numbers(fmt::format("form.{}", i));
+    if (numbers.size() < 3 || numbers[2] < 0 || numbers[2] > static_cast<double>(numbers.size() - 3))
+      fail_data(fmt::format("checkpoint: entry form.{}: is damaged", i));
+    auto split = numbers.begin() + 3 + static_cast<int64_t>(numbers[2]);
+    Form form;
+    form.strides.assign(numbers.begin() + 3, split);
+    form.untapped.assign(split, numbers.end());
+    verified_[{static_cast<size_t>(numbers[0]), static_cast<int64_t>(numbers[1])}] = form;
+  }
 }
 
 }  // namespace osculant

@@ -9,18 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "osculant/curvature/kfac_choices.h"
 #include "osculant/linop/kronecker.h"
 #include "osculant/objective/layer_factors.h"
 
 namespace osculant {
 
-// Whose outer products curvature is made of.
-enum class ScoreGradients {
-  automatic,  // sampled; exact where the loss is no likelihood
-  sampled,    // gradients at targets drawn from the network's own likelihood: the Fisher matrix, by chance
-  exact,      // columns of the root of the output Hessian: Gauss-Newton, one pass a column
-  empirical   // gradients at the data's targets
-};
+class Archive;
 
 struct LayerSampleOptions {
   ScoreGradients gradients = ScoreGradients::automatic;
@@ -73,6 +68,10 @@ class LayerSampler {
   // where its loss has no such gradients.
   void run(const Objective& objective, RandomStream& random,
            const std::function<void(const LayerSample&)>& visit);
+
+  // What verification has found, so that a run which resumes does not repeat it.
+  void save(Archive& archive) const;
+  void load(const Archive& archive);
 
  private:
   // What verification has found.

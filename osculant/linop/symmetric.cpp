@@ -49,7 +49,7 @@ std::optional<Tensor> shifted_inverse(const Tensor& S, const Tensor& shift) {
   shifted.diagonal(0, 1, 2).add_(shift.to(S.options()).unsqueeze(1));
   auto [factor, failed] = at::linalg_cholesky_ex(shifted);
   if (failed.any().item<bool>() || !std::isfinite(factor.sum().item<double>())) return std::nullopt;
-  return at::cholesky_inverse(factor);
+  return at::cholesky_inverse(factor).contiguous();
 }
 
 }  // namespace osculant

@@ -105,6 +105,23 @@ void BatchGraph::add_gauss_newton_product(Tensor& flat, const std::vector<Tensor
   pull_back(flat, loss_->hessian_product(outputs_value_, batch_, push_forward(v)), scale);
 }
 
+// (J V)' (d2 l / dz2) (J V)
+Tensor BatchGraph::gauss_newton_gram(const std::vector<std::vector<Tensor>>& columns) const {
+  std::vector<Tensor> pushed, curved;
+  auto row = [](const std::vector<Tensor>& parts) {
+    std::vector<Tensor> flat;
+    for (const Tensor& part : parts) flat.push_back(part.reshape({-1}));
+    return at::cat(flat);
+  };
+  for (const auto& v : columns) {
+    auto Jv = push_forward(v);
+    pushed.push_back(row(Jv));
+    curved.push_back(row(loss_->hessian_product(outputs_value_, batch_, Jv)));
+  }
+  VectorSpace space(outputs_size_, pushed[0].options());
+  return space.gram(at::stack(pushed).t(), at::stack(curved).t());
+}
+
 void BatchGraph::add_output_product(Tensor& flat, const std::vector<Tensor>& v, const OutputMap& M,
                                     size_t term, int64_t first, double scale) const {
   pull_back(flat, M({term, first, batch_, *loss_, outputs_value_}, push_forward(v)), scale);

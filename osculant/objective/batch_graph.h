@@ -32,6 +32,7 @@ class BatchGraph {
   void release_gradient() { gradient_.clear(); }  // when no Hessian product will need it
   void add_hessian_product(Tensor& flat, const std::vector<Tensor>& v, double scale) const;
   void add_gauss_newton_product(Tensor& flat, const std::vector<Tensor>& v, double scale) const;
+  Tensor gauss_newton_gram(const std::vector<std::vector<Tensor>>& columns) const;  // [k, k], float64, CPU
   // J' M J v; `first`: place of the batch's first example among those of the term.
   void add_output_product(Tensor& flat, const std::vector<Tensor>& v, const OutputMap& M, size_t term,
                           int64_t first, double scale) const;

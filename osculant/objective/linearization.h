@@ -69,6 +69,10 @@ class Linearization {
   Tensor hessian_product(const Tensor& V);
   Tensor gauss_newton_product(const Tensor& V);
 
+  // V'G V, [k, k] float64 on the CPU for V [n, k], of the same G: half a product a column, since nothing is
+  // pulled back through the network.
+  Tensor gauss_newton_gram(const Tensor& V);
+
   // J' M J V over the data terms, divided as the objective is: M acts on the outputs of a batch. Gauss-Newton
   // has the loss's second derivative there, other matrices outer products of gradients.
   Tensor output_product(const Tensor& V, const OutputMap& M);

@@ -5,6 +5,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/linop/vector_space.h"
 #include "osculant/objective/linearization_state.h"
 
 namespace osculant {
@@ -22,6 +23,30 @@ Tensor Linearization::jacobian_product(const Tensor& v) {
   };
   state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
   return at::cat(Jv);
+}
+
+Tensor Linearization::gauss_newton_gram(const Tensor& V) {
+  require(needs_.gauss_newton, "a Gauss-Newton product", "gauss_newton");
+  first_pass();
+  check_epoch();
+  int64_t k = V.size(1);
+  std::vector<std::vector<Tensor>> columns;
+  for (int64_t j = 0; j < k; ++j)
+    columns.push_back(objective_.layout().unflatten(V.select(1, j).contiguous()));
+  Tensor gram = at::zeros({k, k}, at::kDouble);
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    gram.add_(graph.gauss_newton_gram(columns), state_->scale_of(slot));
+    auto examples = static_cast<double>(slot.examples);
+    objective_.charge(Price::jacobian_product, examples, static_cast<double>(k));
+    if (rebuilt) objective_.charge(kRebuiltOutputs, examples);
+  };
+  state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
+  objective_.communicator().all_reduce_sum(gram);
+  VectorSpace space(V.size(0), V.options());
+  for (const auto& regularizer : objective_.regularizers())
+    if (Tensor RV = regularizer->gauss_newton_product(objective_.layout(), V); RV.defined())
+      gram += space.gram(V, RV);
+  return gram;
 }
 
 Tensor Linearization::jacobian_transpose_product(const Tensor& w) {

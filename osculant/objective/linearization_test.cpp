@@ -86,6 +86,7 @@ TEST(Linearization, ValueGradientAndProductsEqualTheDenseOracleOverRaggedBatches
     expect_close(at_theta.hessian_product(V), dense_hessian(problem).mm(V));
     expect_close(at_theta.hessian_product(V.select(1, 0)), dense_hessian(problem).mv(V.select(1, 0)));
     expect_close(at_theta.gauss_newton_product(V), dense_gauss_newton(problem).mm(V));
+    expect_close(at_theta.gauss_newton_gram(V), V.t().mm(dense_gauss_newton(problem)).mm(V));
   }
 }
 
