@@ -115,6 +115,16 @@ Formula diagonal_cost(double interval) {
                   interval));
 }
 
+// Gradient, factors at one drawn target, the graph of J and two of its products, a trial.
+Formula kfac_cost() {
+  double factors = Price::forward + Price::layer_derivatives;
+  double model = Price::output_graph + 2 * Price::jacobian_product;
+  return equivalents(
+      Price::gradient + model + Price::forward + factors,
+      "(1 + (1 + c)/3 / factor_interval + 1.9 + t/3) b/N, c passes for factors, t trials; at c = 1, "
+      "t = 1 and with no learning_rate given");
+}
+
 std::vector<MethodInfo> make_table() {
   constexpr double typical_cg = 50;
   double hessian_free_cost =
@@ -211,6 +221,16 @@ std::vector<MethodInfo> make_table() {
           methods::hessian_free, vectors(22, "(7 + iterates kept) n numbers; at 15 iterates"),
           equivalents(hessian_free_cost,
                       "(2.1 + 1.2 i + t/3) b/N, i CG iterations, t trials; at i = 50, t = 3")),
+      row("kfac", "natural gradient steps, each layer's curvature a Kronecker product",
+          "d = -(F + lambda I)^-1 g, F = diag(A (x) G), A and G means of a a' and of d d' at drawn targets; "
+          "theta <- theta + a d + b s, s the last step, a and b by the Gauss-Newton model",
+          "Martens & Grosse 2015; Grosse & Martens 2016 (convolutions); Eschenhagen et al. 2023 (shared "
+          "weights)",
+          methods::kfac, two_sided(4), kfac_cost()),
+      row("ekfac", "K-FAC with corrected eigenvalues",
+          "the same with F = Q diag(v) Q', Q eigenvectors of A (x) G, v means of the squares of Q'(examples' "
+          "gradients)",
+          "George et al. 2018", methods::ekfac, two_sided(6), kfac_cost()),
       row("inverse_correction", "the corrected inverse of a singular Hessian",
           "theta <- theta - eta (H^-1 + eps I) g, H^-1 where abs(l) > tau alone; eta, eps by a quadratic "
           "model",
@@ -364,6 +384,27 @@ Method hessian_free(const HessianFreeOptions& options) {
     return MethodParts{hessian_free_direction(options, objective),
                        options.backtrack ? backtracking() : gain_ratio(), Damping(options.damping)};
   });
+}
+
+namespace {
+
+template <class Options>
+Method kronecker(const char* name, const Options& options,
+                 std::unique_ptr<Direction> (*make)(const KfacMethodOptions&)) {
+  options.check();
+  return Method(name, [options, make](const Objective&) {
+    bool given = options.learning_rate.has_value();
+    return MethodParts{make(options), given ? fixed_rate() : gain_ratio(), Damping(options.damping)};
+  });
+}
+
+}  // namespace
+
+Method kfac(const KfacMethodOptions& options) {
+  return kronecker("kfac", options, kfac_direction);
+}
+Method ekfac(const EkfacMethodOptions& options) {
+  return kronecker("ekfac", options, ekfac_direction);
 }
 
 Method inverse_correction(const InverseCorrectionOptions& options) {

@@ -9,6 +9,7 @@
 #include "osculant/optim/directions/cubic_newton.h"
 #include "osculant/optim/directions/hessian_free.h"
 #include "osculant/optim/directions/inverse_correction.h"
+#include "osculant/optim/directions/kfac.h"
 #include "osculant/optim/directions/lbfgs.h"
 #include "osculant/optim/directions/levenberg_marquardt.h"
 #include "osculant/optim/directions/lsr1.h"
@@ -48,6 +49,8 @@ Method broyden(const BroydenOptions& options = {});
 Method ssbroyden(const QuasiNewtonOptions& options = {});
 Method sr1(const Sr1Options& options = {});
 Method levenberg_marquardt(const LevenbergMarquardtOptions& options = {});
+Method kfac(const KfacMethodOptions& options = {});
+Method ekfac(const EkfacMethodOptions& options = {});
 Method hessian_free(const HessianFreeOptions& options = {});
 Method inverse_correction(const InverseCorrectionOptions& options = {});
 Method newton(const NewtonOptions& options = {});

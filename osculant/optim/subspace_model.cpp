@@ -95,10 +95,22 @@ SubspaceModel::SubspaceModel(std::vector<SubspaceColumn> columns, const Tensor& 
                              const Tensor& products)
     : columns_(std::move(columns)) {
   Tensor P = stack(columns_);
+  describe(gradient, P, VectorSpace(gradient.numel(), gradient.options()).gram(P, products));
+}
+
+SubspaceModel SubspaceModel::of_gram(std::vector<SubspaceColumn> columns, const Tensor& gradient,
+                                     const Tensor& gram) {
+  SubspaceModel model;
+  model.columns_ = std::move(columns);
+  model.describe(gradient, stack(model.columns_), gram);
+  return model;
+}
+
+void SubspaceModel::describe(const Tensor& gradient, const Tensor& P, const Tensor& curvature) {
   VectorSpace space(gradient.numel(), gradient.options());
   Matrix gram = to_matrix(space.gram(P, P));
   keep_independent(gram);
-  Matrix slopes = to_matrix(space.gram(P, gradient.unsqueeze(1))), B = to_matrix(space.gram(P, products));
+  Matrix slopes = to_matrix(space.gram(P, gradient.unsqueeze(1))), B = to_matrix(curvature);
   for (size_t i : kept_) {
     scale_.push_back(1 / std::sqrt(gram[i][i]));
     slope_.push_back(slopes[i][0] * scale_.back());

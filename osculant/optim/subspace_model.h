@@ -31,6 +31,9 @@ class SubspaceModel {
  public:
   // `products`: B P, [n, c].
   SubspaceModel(std::vector<SubspaceColumn> columns, const Tensor& gradient, const Tensor& products);
+  // `gram`: P'B P, [c, c].
+  static SubspaceModel of_gram(std::vector<SubspaceColumn> columns, const Tensor& gradient,
+                               const Tensor& gram);
 
   // Columns together, [n, c]: what to multiply by B.
   static Tensor stack(const std::vector<SubspaceColumn>& columns);
@@ -41,6 +44,8 @@ class SubspaceModel {
 
  private:
   using Matrix = std::vector<std::vector<double>>;
+  SubspaceModel() = default;
+  void describe(const Tensor& gradient, const Tensor& P, const Tensor& curvature);
   void keep_independent(const Matrix& gram);
 
   std::vector<SubspaceColumn> columns_;

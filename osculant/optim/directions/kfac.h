@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "osculant/curvature/kfac_choices.h"
+#include "osculant/optim/direction.h"
+#include "osculant/optim/options.h"
+
+namespace osculant {
+
+struct KfacMethodOptions {
+  std::optional<double> learning_rate = {};  // eta; by the quadratic model where there is none
+  double momentum = 0.9;                     // of the last step, with a learning rate given
+  DampingOptions damping = {.minimum =
+                                1e-4};  // lambda: on batches its gain ratio flatters, and it would vanish
+  ScoreGradients gradients = ScoreGradients::automatic;
+  WeightSharing sharing = WeightSharing::expand;
+  double factor_decay = 0.95;     // of the means of A and G, 1 - 1/k until then
+  double factor_share = 1;        // of the step's batch, for factors
+  int64_t factor_interval = 1;    // steps between updates of the factors
+  int64_t inverse_interval = 10;  // steps between refreshes of inverses or eigenbases
+  double model_share = 1;         // of the step's batch, for the quadratic model
+  int64_t max_dimension = 4096;
+  void check() const;
+};
+struct EkfacMethodOptions : KfacMethodOptions {};
+void visit(OptionVisitor& visitor, KfacMethodOptions& options);
+void visit(OptionVisitor& visitor, EkfacMethodOptions& options);
+
+// K-FAC (Martens & Grosse 2015): d = -(F + lambda I)^-1 g, F the Kronecker products of moving averages of the
+// layers' factors, lambda spread over them (section 6.3); then the step a d + b s, s the last step, that is
+// least in the quadratic model with the Gauss-Newton matrix G itself and lambda (section 7):
+//
+//   g'p + p'(G + lambda I)p / 2,  p = a d + b s
+//
+// lambda follows the gain ratio of the undamped model. With a learning rate given p = eta d + momentum s.
+//
+// Inverses are refreshed every `inverse_interval` steps, and when lambda has moved by half since. A batch
+// whose factors are not finite leaves the means as they were. Parameters that no layer tells have the mean of
+// a diagonal.
+std::unique_ptr<Direction> kfac_direction(const KfacMethodOptions& options);
+
+// The same in the eigenbases of the factors with corrected eigenvalues, and lambda added to them (George et
+// al. 2018). Bases are refreshed by a step of orthogonal iteration.
+std::unique_ptr<Direction> ekfac_direction(const KfacMethodOptions& options);
+
+}  // namespace osculant
