@@ -6,6 +6,7 @@
 #include "osculant/base/log.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/curvature/example_gradients.h"
+#include "osculant/curvature/kfac.h"
 #include "osculant/curvature/rank_bound.h"
 #include "osculant/curvature/regularizers.h"
 #include "osculant/data/dataset.h"
