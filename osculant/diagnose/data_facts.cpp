@@ -95,7 +95,8 @@ DataFacts data_facts(const Batch& examples) {
       describe_inputs(facts, inputs.reshape({inputs.size(0), -1}).to(at::kDouble));
     count_duplicates(facts, inputs, targets);
   }
-  if (targets.defined() && targets.numel() > 0 && at::isIntegralType(targets.scalar_type(), true))
+  bool one_each = targets.defined() && targets.numel() > 0 && targets.numel() == facts.examples;
+  if (one_each && at::isIntegralType(targets.scalar_type(), true))
     count_classes(facts, targets.to(at::kLong));
   return facts;
 }

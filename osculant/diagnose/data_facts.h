@@ -23,7 +23,7 @@ struct DataFacts {
   double leading_share = 0, centred_share = 0;
   int64_t duplicates = 0;      // examples whose inputs have come before
   int64_t contradictions = 0;  // of these, with a different target: noise that no network can fit
-  int64_t classes = 0;         // of integer targets, counted from the labels; 0: not classes
+  int64_t classes = 0;         // of integer targets, one an example; 0: not classes
   double largest_class = 0, smallest_class = 0;  // shares of the examples
 
   std::vector<std::string> words() const;  // what of it deserves attention, with its numbers; empty: nothing

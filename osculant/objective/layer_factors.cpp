@@ -140,6 +140,7 @@ void LayerFactors::verify() {
 }
 
 std::vector<Tensor> LayerFactors::backward(const std::vector<Tensor>& cotangent) const {
+  if (uses_.empty()) return {};
   std::vector<Tensor> at;
   for (const auto& use : uses_) at.push_back(use.tap.output);
   auto d = grad_of(outputs_, at, cotangent);

@@ -11,6 +11,7 @@
 #include "osculant/base/text.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/diagnose/data_facts.h"
+#include "osculant/diagnose/noise_scale.h"
 #include "osculant/model/plain_stack.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
@@ -44,6 +45,7 @@ class FactFinder {
     data();
     flow();
     signal();
+    if (tried.deterministic && tried.independent) noise();
     if (facts_.training.second_derivatives && !facts_.training.random) curvature();
     return std::move(facts_);
   }
@@ -149,6 +151,16 @@ class FactFinder {
           "is what a layer multiplies the variance between inputs by");
     ratio("gradient_flow.backward_ratio", flow.backward_ratio,
           "is what a layer multiplies the gradient by, on its way back");
+  }
+
+  // How large batches are worth it.
+  void noise() {
+    Objective objective = sample();
+    if (objective.examples() < 3 || problem_.train.examples().weights.defined()) return;
+    NoiseScale found = noise_scale(objective);
+    tell("noise_scale", {found.scale.value, found.scale.low, found.scale.high},
+         fmt::format("examples in a batch have as much noise as signal in their gradient (from {})",
+                     format_count(objective.examples())));
   }
 
   // What the theory says of a plain stack at its variances, and of its critical point, which is tried out.

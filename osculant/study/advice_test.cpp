@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "osculant/curvature/curvature.h"
+#include "osculant/diagnose/noise_scale.h"
 #include "osculant/study/advice_facts.h"
 #include "osculant/study/training.h"
 
@@ -65,6 +66,9 @@ TEST_F(Advice, RestsOnNumbersThatHold) {
   double stable = (l.square().sum() / l.square().max()).item<double>();
   EXPECT_LE(rank->number.low, stable * (1 + 1e-12));
   EXPECT_GE(rank->number.high, stable * (1 - 1e-12));
+  const auto* noise = find(facts.told, "noise_scale");
+  NoiseScale scale = noise_scale(problem.objective(100));
+  EXPECT_EQ(noise->number.value, scale.scale.value);
   EXPECT_EQ(find(facts.told, "parameters")->number.value, 19);
   EXPECT_TRUE(facts.training.least_squares);
 }
