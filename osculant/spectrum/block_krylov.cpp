@@ -91,6 +91,11 @@ Tensor BlockKrylov::combine(const Tensor& S) const {
   return at::mm(S.to(space_.options()).t(), basis_.narrow(0, 0, size_)).t();
 }
 
+Tensor BlockKrylov::known_product(const Tensor& S) const {
+  Tensor coefficients = projection_.narrow(0, 0, count_).narrow(1, 0, size_).mm(S);
+  return at::mm(coefficients.to(space_.options()).t(), basis_.narrow(0, 0, count_)).t();
+}
+
 void BlockKrylov::restart(const Tensor& S, const Tensor& values) {
   int64_t kept = S.size(1), width = count_ - size_;
   Tensor C = coupling().mm(S);

@@ -35,6 +35,7 @@ class BlockKrylov : public KrylovProcess {
   Tensor projected() const override;
   Tensor coupling() const override;
   Tensor combine(const Tensor& S) const override;
+  Tensor known_product(const Tensor& S) const override;
 
  private:
   void keep_open();

@@ -21,6 +21,7 @@ void expect_process(const LinearOperator& A, const BlockKrylov& krylov, double s
   EXPECT_LT(largest(V.t().mm(V) - at::eye(m, at::kDouble)), tolerance);
   EXPECT_LT(largest(V.t().mm(AV) - krylov.projected()), tolerance * scale);
   Tensor R = AV - V.mm(krylov.projected());
+  EXPECT_LT(largest(AV - krylov.known_product(at::eye(m, at::kDouble)).to(at::kDouble)), tolerance * scale);
   EXPECT_LT(largest(R.t().mm(R) - krylov.coupling().t().mm(krylov.coupling())), tolerance * scale * scale);
 }
 

@@ -33,6 +33,9 @@ class KrylovProcess {
   virtual Tensor projected() const = 0;               // T, float64 [size, size]
   virtual Tensor coupling() const = 0;                // C, float64 [width of W, size]
   virtual Tensor combine(const Tensor& S) const = 0;  // V S, [n, k]
+
+  // A V S, [n, k], as the recurrence knows it, without a product: with everything that T leaves out.
+  virtual Tensor known_product(const Tensor& S) const = 0;
 };
 
 }  // namespace osculant

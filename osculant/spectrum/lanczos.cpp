@@ -220,6 +220,18 @@ Tensor Lanczos::combine(const Tensor& S) const {
   return at::mm(S.to(space_.options()).t(), rows(0, size_)).t();
 }
 
+// With C the coefficients that reorthogonalisation removed, A V = V (T + C) + beta v e'.
+Tensor Lanczos::removed_coefficients() const {
+  Tensor C = at::zeros({size_, size_}, at::kDouble);
+  for (auto& [j, c] : removed_) C.select(1, j).narrow(0, 0, j + 1).add_(c);
+  return C;
+}
+
+Tensor Lanczos::known_product(const Tensor& S) const {
+  Tensor coefficients = at::cat({(projected() + removed_coefficients()).mm(S), coupling().mm(S)});
+  return at::mm(coefficients.to(space_.options()).t(), rows(0, size_ + 1)).t();
+}
+
 // The Ritz vectors inherit the basis's loss of orthogonality; one Cholesky mends it before it adds up.
 void Lanczos::orthonormalise_kept() {
   Tensor V = rows(0, kept_).t();
@@ -228,13 +240,11 @@ void Lanczos::orthonormalise_kept() {
   if (info.item<int>() == 0) combine_columns_in_place(V, at::linalg_inv(L).t());
 }
 
-// With C the coefficients that reorthogonalisation removed, A V = V (T + C) + beta v e', so V S obeys its new
-// recurrence but for V C S. What of that lies in the span of V S meets vectors orthogonal to it and is
-// harmless; the rest points at vectors now given up, which come back, and the estimate has to know its size.
+// V S obeys its new recurrence but for V C S. What of that lies in the span of V S meets vectors orthogonal
+// to it and is harmless; the rest points at vectors now given up, which come back, and the estimate has to
+// know its size.
 double Lanczos::defect_outside(const Tensor& S) const {
-  Tensor C = at::zeros({size_, size_}, at::kDouble);
-  for (auto& [j, c] : removed_) C.select(1, j).narrow(0, 0, j + 1).add_(c);
-  Tensor CS = C.mm(S);
+  Tensor CS = removed_coefficients().mm(S);
   return (CS - S.mm(S.t().mm(CS))).norm(2, {0}).max().item<double>();
 }
 

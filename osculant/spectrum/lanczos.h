@@ -60,6 +60,9 @@ class Lanczos : public KrylovProcess {
   }                                                                // basis vectors read for it, in all
   Tensor basis() const { return basis_.narrow(0, 0, size_).t(); }  // V, a view
   Tensor combine(const Tensor& S) const override;
+  // Counts in what reorthogonalisation removed since the last restart. Of P A P for P the projection off the
+  // deflated vectors.
+  Tensor known_product(const Tensor& S) const override;
 
  private:
   Tensor rows(int64_t begin, int64_t count) const { return basis_.narrow(0, begin, count); }
@@ -70,6 +73,7 @@ class Lanczos : public KrylovProcess {
   double keep_orthogonal(int64_t j, double norm);
   double orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* removed = nullptr);
   Tensor subtract_projection(const Tensor& rows, const Tensor& w);
+  Tensor removed_coefficients() const;
   double defect_outside(const Tensor& S) const;
   void orthonormalise_kept();
 

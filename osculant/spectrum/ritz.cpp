@@ -11,11 +11,15 @@
 namespace osculant {
 namespace {
 
-// G^(-1/2) and G^(1/2) of a Gram matrix G = Z'Z: Z G^(-1/2) is the orthonormal block nearest to Z.
-std::pair<Tensor, Tensor> whitening(const Tensor& gram) {
+// G^(-1/2) of a Gram matrix G = Z'Z: Z G^(-1/2) is the orthonormal block nearest to Z.
+Tensor whitening(const Tensor& gram) {
   auto [l, U] = at::linalg_eigh((gram + gram.t()) / 2);
-  Tensor root = l.clamp_min(1e-30).sqrt();
-  return {(U / root).mm(U.t()), (U * root).mm(U.t())};
+  return (U / l.clamp_min(1e-30).sqrt()).mm(U.t());
+}
+
+Tensor residual_gram(const VectorSpace& space, const PairBlock& block) {
+  Tensor R = block.AQ - block.Q * block.values.to(block.Q.options());
+  return space.gram(R, R);
 }
 
 }  // namespace
@@ -66,26 +70,24 @@ std::vector<int64_t> wanted_indices(EigenTarget target, const std::vector<double
 
 PairBlock pairs_of_recurrence(const VectorSpace& space, const KrylovProcess& process, const Ritz& ritz,
                               const std::vector<int64_t>& index) {
-  Tensor S = columns_of(ritz.vectors, index), Y = process.combine(S);
+  Tensor S = columns_of(ritz.vectors, index), Y = process.combine(S), AY = process.known_product(S);
+  Tensor W = whitening(space.gram(Y, Y));
   Tensor theta = ritz.values.index_select(0, at::tensor(index, at::kLong));
-  auto [W, root] = whitening(space.gram(Y, Y));
-  // A Y = Y Theta + N C S for orthonormal N, so for Q = Y W: R = N C S W + Q (W^-1 Theta W - Theta).
-  Tensor last = process.coupling().mm(S).mm(W);
-  Tensor turned = (root * theta).mm(W) - at::diag(theta);
-  return {combine_columns_in_place(Y, W), {}, theta, last.t().mm(last) + turned.t().mm(turned)};
+  PairBlock block{combine_columns_in_place(Y, W), combine_columns_in_place(AY, W), theta, {}};
+  block.residual_gram = residual_gram(space, block);
+  return block;
 }
 
 PairBlock rayleigh_ritz(const VectorSpace& space, const Tensor& Z, const Tensor& AZ, EigenTarget target,
                         int64_t count) {
-  Tensor W = whitening(space.gram(Z, Z)).first;
+  Tensor W = whitening(space.gram(Z, Z));
   Tensor H = W.mm(space.gram(Z, AZ)).mm(W);
   auto [all, U] = at::linalg_eigh((H + H.t()) / 2);
   if (target == EigenTarget::both) count = std::min(count, all.size(0) / 2);
   auto index = wanted_indices(target, to_vector(all), count);
   Tensor S = W.mm(columns_of(U, index)), theta = all.index_select(0, at::tensor(index, at::kLong));
   PairBlock block{combine_columns(Z, S), combine_columns(AZ, S), theta, {}};
-  Tensor R = block.AQ - block.Q * theta.to(Z.options());
-  block.residual_gram = space.gram(R, R);
+  block.residual_gram = residual_gram(space, block);
   return block;
 }
 

@@ -30,12 +30,12 @@ std::vector<int64_t> wanted_indices(EigenTarget target, const std::vector<double
 // Approximate eigenpairs with what their residuals are made from.
 struct PairBlock {
   Tensor Q;              // [n, k], orthonormal
-  Tensor AQ;             // [n, k], its products; undefined when none were made
+  Tensor AQ;             // [n, k], its products, or what a recurrence knows of them; undefined for neither
   Tensor values;         // float64 [k], in the target's order
   Tensor residual_gram;  // float64 [k, k]: R'R with R = A Q - Q diag(values)
 };
 
-// The Ritz vectors `index`, orthonormalised; residuals as the recurrence knows them.
+// The Ritz vectors `index`, orthonormalised; products and residuals as the recurrence knows them.
 PairBlock pairs_of_recurrence(const VectorSpace& space, const KrylovProcess& process, const Ritz& ritz,
                               const std::vector<int64_t>& index);
 
