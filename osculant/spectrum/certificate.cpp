@@ -43,6 +43,11 @@ double shifted_relative_error(double beyond, double ritz, double lowest) {
   return width > 0 ? std::clamp((beyond - ritz) / width, 0.0, 1.0) : 0;
 }
 
+double frobenius_bound(double sum_of_squares, int64_t probes, double p) {
+  double m = static_cast<double>(probes);
+  return std::sqrt(sum_of_squares / (m * std::pow(p, 2 / m) / std::exp(1.0)));
+}
+
 double block_norm(const Tensor& gram) {
   if (gram.size(0) == 0) return 0;
   return std::sqrt(std::max(0.0, at::linalg_eigvalsh((gram + gram.t()) / 2).max().item<double>()));

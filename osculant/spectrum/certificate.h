@@ -42,6 +42,14 @@ int64_t lanczos_steps_for(int64_t n, double relative_error, double probability);
 // once the matrix is shifted to be positive semidefinite: the e of the bound above. In [0, 1].
 double shifted_relative_error(double beyond, double ritz, double lowest);
 
+// A bound on norm_F(E), exceeded with at most the probability p, from the sum of norm(E g)^2 over m
+// independent standard normal g: that sum Q has
+//
+//   E exp(-s Q / norm_F(E)^2) <= (1 + 2 s)^(-m/2),   s > 0,
+//
+// with equality for rank one, hence P(Q <= t norm_F(E)^2) <= (e t / m)^(m/2) (Markov, s = (m/t - 1) / 2).
+double frobenius_bound(double sum_of_squares, int64_t probes, double p);
+
 // norm_2 of a block from its Gram matrix R'R, float64 [k, k].
 double block_norm(const Tensor& gram);
 

@@ -14,6 +14,7 @@ void visit_numbers(Visitor&& v, Result& pairs) {
   v("tolerance", pairs.tolerance);
   v("noise", pairs.noise);
   v("pairing_bound", pairs.pairing_bound);
+  v("pairing_failure_probability", pairs.pairing_failure_probability);
   v("extreme_failure_probability", pairs.extreme_failure_probability);
   v("missed_failure_probability", pairs.missed_failure_probability);
 }

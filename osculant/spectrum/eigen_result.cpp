@@ -44,10 +44,14 @@ std::string table(const EigenResult& result) {
 }
 
 std::string pairing_words(const EigenResult& result) {
+  std::string proved = result.pairing_failure_probability > 0
+                           ? fmt::format("Measured (wrong with probability <= {})",
+                                         probability(result.pairing_failure_probability))
+                           : "Proved";
   return fmt::format(
-      "Proved: they pair one to one with true eigenvalues, each within {} ({} of the largest), rounding "
-      "of {} a product included.\n",
-      format_number(result.pairing_bound),
+      "{}: they pair one to one with true eigenvalues, each within {} ({} of the largest), rounding of {} a "
+      "product included.\n",
+      proved, format_number(result.pairing_bound),
       format_number(result.scale > 0 ? result.pairing_bound / result.scale : 0), format_number(result.noise));
 }
 

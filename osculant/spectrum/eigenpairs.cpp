@@ -15,7 +15,9 @@
 #include "osculant/spectrum/block_krylov.h"
 #include "osculant/spectrum/certificate.h"
 #include "osculant/spectrum/lanczos.h"
+#include "osculant/spectrum/pair_verification.h"
 #include "osculant/spectrum/ritz.h"
+#include "osculant/spectrum/spectrum_ends.h"
 
 namespace osculant {
 namespace {
@@ -27,6 +29,7 @@ class Eigensolver {
         space_(A.domain()),
         options_(options),
         random_(options.seed, "eigenpairs"),
+        verification_(A, options),
         before_(A.products()) {
     count_ = std::min(options.count, A.cols());
     wanted_ = options.target == EigenTarget::both ? 2 * count_ : count_;
@@ -69,7 +72,7 @@ class Eigensolver {
   void solve_dense() {
     Tensor M = to_dense(A_).to(at::kCPU, at::kDouble);
     if (!M.isfinite().all().item<bool>()) {
-      publish({space_.zeros(0), {}, at::zeros({0}, at::kDouble), at::zeros({0, 0}, at::kDouble)}, 0);
+      publish({none(), 0, 0});
       return stop(EigenStop::non_finite, "the matrix holds entries that are not finite");
     }
     Tensor S = (M + M.t()) / 2;
@@ -81,7 +84,7 @@ class Eigensolver {
     // The rounding of products: what makes the matrix unsymmetric, at least u of it.
     double noise = std::max({(M - S).norm().item<double>(), space_.epsilon() * M.norm().item<double>(),
                              options_.noise_floor * scale_});
-    publish({Q.t().contiguous().to(space_.options()).t(), {}, values, R.t().mm(R)}, noise);
+    publish({{Q.t().contiguous().to(space_.options()).t(), {}, values, R.t().mm(R)}, noise, 0});
     result_.extreme_failure_probability = result_.missed_failure_probability = 0;
     result_.checked = true;
     stop(EigenStop::exact, fmt::format("all {} eigenvalues were computed from the matrix", A_.cols()));
@@ -145,7 +148,9 @@ class Eigensolver {
     Outcome outcome = converge(process);
     take(process);
     bool may_verify = outcome == Outcome::converged || outcome == Outcome::products;
-    if (options_.verify && has_pairs() && may_verify && !verify()) outcome = Outcome::non_finite;
+    // A restart gives up vectors that the coefficients removed from the recurrence belong to.
+    if (options_.verify && has_pairs() && may_verify && !verify(result_.restarts == 0))
+      outcome = Outcome::non_finite;
     conclude(outcome);
     return outcome;
   }
@@ -173,7 +178,8 @@ class Eigensolver {
     return false;
   }
 
-  // A look at the Ritz pairs costs an eigenproblem of the basis's size, so not after every product.
+  // A look at the Ritz pairs costs an eigenproblem of the basis's size, so not after every product, but where
+  // the next may be the last.
   bool due(const KrylovProcess& process) {
     if (!process.full() && !process.exhausted() && process.size() < next_look_) return false;
     next_look_ = process.size() + std::max<int64_t>(2, process.size() / 25);
@@ -186,10 +192,14 @@ class Eigensolver {
   }
 
   bool has_converged(int64_t i) const { return ritz_.residual[i] <= 0.9 * allowed(); }
+  bool nearly_converged(const std::vector<int64_t>& index) const {
+    return std::all_of(index.begin(), index.end(),
+                       [&](int64_t i) { return ritz_.residual[i] <= 4 * allowed(); });
+  }
 
   Outcome converge(KrylovProcess& process) {
     Outcome outcome = Outcome::converged;
-    int64_t reserve = options_.verify ? wanted_ + 1 : 0;
+    int64_t reserve = options_.verify ? PairVerification::most_products(wanted_) : 0;
     next_look_ = wanted_;
     while (may_go_on(outcome, reserve, false)) {
       if (process.full()) restart(process);
@@ -201,6 +211,7 @@ class Eigensolver {
       converged_ = std::count_if(index.begin(), index.end(), [&](int64_t i) { return has_converged(i); });
       bool enough = ritz_.size() >= wanted_ || process.exhausted();
       if (enough && converged_ == static_cast<int64_t>(index.size())) return Outcome::converged;
+      if (enough && nearly_converged(index)) next_look_ = process.size() + 1;
       aim_at_unconverged(process, index);
     }
     return outcome;
@@ -244,69 +255,52 @@ class Eigensolver {
     highest_ritz_ = std::max(highest_ritz_, ritz_.value.back());
   }
 
+  PairBlock none() const {
+    return {space_.zeros(0), {}, at::zeros({0}, at::kDouble), at::zeros({0, 0}, at::kDouble)};
+  }
+
   // The wanted pairs as the recurrence has them.
   void take(const KrylovProcess& process) {
     if (process.size() > 0) look(process);
     int64_t count = std::min(count_, options_.target == EigenTarget::both ? ritz_.size() / 2 : ritz_.size());
-    if (count == 0)
-      return publish({space_.zeros(0), {}, at::zeros({0}, at::kDouble), at::zeros({0, 0}, at::kDouble)}, 0);
+    if (count == 0) return publish({none(), 0, 0});
     // What reorthogonalisation removes from the vectors and T does not know of is below the limit it keeps.
     double dropped = settings_.full ? 0 : settings_.orthogonality;
-    publish(pairs_of_recurrence(space_, process, ritz_, wanted_indices(options_.target, ritz_.value, count)),
-            (std::max(options_.noise_floor, 4 * space_.epsilon()) + dropped) * scale_);
+    PairBlock pairs =
+        pairs_of_recurrence(space_, process, ritz_, wanted_indices(options_.target, ritz_.value, count));
+    if (!options_.verify) pairs.AQ = Tensor();  // a search that finds more multiplies for itself
+    publish({std::move(pairs), (std::max(options_.noise_floor, 4 * space_.epsilon()) + dropped) * scale_, 0});
   }
 
   // False where a product was not finite; the pairs are then the recurrence's still.
-  bool verify() {
-    Tensor AQ = apply_by_blocks(A_, result_.vectors);
-    if (!AQ.isfinite().all().item<bool>()) return false;
-    adopt(result_.vectors, AQ);
+  bool verify(bool recurrence_knows) {
+    return adopt(verification_.verify(pairs_.block, scale_, recurrence_knows));
+  }
+
+  bool adopt(std::optional<VerifiedPairs> verified) {
+    if (!verified) return false;
+    publish(*std::move(verified));
+    scale_ = std::max(scale_, result_.values.abs().max().item<double>());
     return true;
   }
 
-  // Rayleigh-Ritz on Z with products at hand, and the noise of a product measured on the result.
-  void adopt(const Tensor& Z, const Tensor& AZ) {
-    PairBlock block = rayleigh_ritz(space_, Z, AZ, options_.target, count_);
-    scale_ = std::max(scale_, block.values.abs().max().item<double>());
-    if (measured_noise_ < 0) measured_noise_ = difference_of_two_products(block);
-    publish(std::move(block),
-            std::max({2 * measured_noise_, options_.noise_floor * scale_, 4 * space_.epsilon() * scale_}));
-  }
-
-  // norm(A y - (A Q) c) for y = Q c of norm 1: two roundings of one product, in which every wanted pair has
-  // part.
-  double difference_of_two_products(const PairBlock& block) const {
-    int64_t k = block.Q.size(1);
-    Tensor c = at::full({k}, 1 / std::sqrt(static_cast<double>(k)), space_.options());
-    return space_.norm(A_.apply(block.Q.mv(c)) - block.AQ.mv(c));
-  }
-
-  // The pairs and statement 1. k orthonormal vectors with residual block R pair one to one with k
-  // eigenvalues, each within norm_2(R) (Kahan 1967; Parlett 1998, ch. 11); each alone has one within its own
-  // residual.
-  void publish(PairBlock block, double noise) {
-    double k = static_cast<double>(block.values.numel());
-    result_.vectors = block.Q;
-    result_.values = block.values;
-    result_.noise = noise;
-    measured_ = block.residual_gram.diagonal().clamp_min(0).sqrt();
-    result_.residuals = measured_ + noise;
-    result_.pairing_bound = block_norm(block.residual_gram) + std::sqrt(k) * noise;
-    AQ_ = block.AQ;
-    switch (options_.target) {
-      case EigenTarget::smallest:
-        result_.largest_count = 0;
-        break;
-      case EigenTarget::both:
-        result_.largest_count = block.values.numel() / 2;
-        break;
-      default:
-        result_.largest_count = block.values.numel();
-    }
+  // The pairs and statement 1.
+  void publish(VerifiedPairs pairs) {
+    pairs_ = std::move(pairs);
+    result_.vectors = pairs_.block.Q;
+    result_.values = pairs_.block.values;
+    result_.noise = pairs_.noise;
+    result_.residuals = pairs_.error_bounds();
+    result_.pairing_bound = pairs_.pairing_bound();
+    result_.pairing_failure_probability = pairs_.failure_probability();
+    int64_t k = result_.values.numel();
+    result_.largest_count = options_.target == EigenTarget::smallest ? 0
+                            : options_.target == EigenTarget::both   ? k / 2
+                                                                     : k;
   }
 
   void conclude(Outcome outcome) {
-    double worst = has_pairs() ? measured_.max().item<double>() : 0;
+    double worst = has_pairs() ? (pairs_.residuals().max() + pairs_.deviation).item<double>() : 0;
     auto words = [&](const char* what) {
       return fmt::format(
           "{} after {} products; {} of {} pairs within {} of the scale {}, largest residual {}", what,
@@ -335,51 +329,22 @@ class Eigensolver {
 
   // ---- what can be said about pairs that were not found ----
 
-  bool looks_up() const { return options_.target != EigenTarget::smallest; }
-  bool looks_down() const { return options_.target != EigenTarget::largest; }
-
-  // The probability that an eigenvalue at or beyond `top`, or at or below `bottom`, escaped the first cycle.
-  double escape(int64_t n, const Lanczos& lanczos, double top, double bottom) const {
-    const Tridiagonal& T = lanczos.first_cycle();
-    double p = 0;
-    if (looks_up()) p += escape_probability(n, T, top);
-    if (looks_down()) {
-      Tridiagonal negative = T;
-      for (double& alpha : negative.diagonal) alpha = -alpha;
-      p += escape_probability(n, negative, -bottom);
-    }
-    return std::min(p, 1.0);
-  }
-
   void state_extreme_probability(const Lanczos& lanczos) {
     if (!has_pairs()) return;
-    double top = highest_ritz_ + allowed(), bottom = lowest_ritz_ - allowed();
-    if (options_.target == EigenTarget::dominant) {
-      top = std::max(top, -bottom);
-      bottom = -top;
-    }
-    result_.extreme_failure_probability = lanczos.exhausted() ? 0 : escape(A_.cols(), lanczos, top, bottom);
+    SpectrumEnds ends = ends_beyond_outermost(options_.target, lowest_ritz_, highest_ritz_, allowed());
+    result_.extreme_failure_probability =
+        lanczos.exhausted() ? 0 : ends.escape_probability(A_.cols(), lanczos.first_cycle());
   }
 
-  // Values at and beyond which an eigenvalue would be missing: the innermost wanted, and the tolerance.
-  double missing_above() const {
-    auto found = to_vector(result_.values);
-    double last = options_.target == EigenTarget::both ? found[result_.largest_count - 1] : found.back();
-    return (options_.target == EigenTarget::dominant ? std::abs(last) : last) + slack();
-  }
-  double missing_below() const {
-    double last = to_vector(result_.values).back();
-    return (options_.target == EigenTarget::dominant ? -std::abs(last) : last) - slack();
-  }
-  double slack() const { return allowed() + result_.noise; }
+  // Beyond the innermost of those wanted, and the tolerance.
+  SpectrumEnds ends() const { return ends_beyond_innermost(result_, allowed() + result_.noise); }
 
   std::vector<int64_t> missing() const {
     std::vector<int64_t> index;
-    for (int64_t i : wanted_indices(options_.target, ritz_.value, count_)) {
-      bool above = looks_up() && ritz_.value[i] > missing_above();
-      bool below = looks_down() && ritz_.value[i] < missing_below();
-      if ((above || below) && std::find(index.begin(), index.end(), i) == index.end()) index.push_back(i);
-    }
+    SpectrumEnds ends = this->ends();
+    for (int64_t i : wanted_indices(options_.target, ritz_.value, count_))
+      if (ends.leave_out(ritz_.value[i]) && std::find(index.begin(), index.end(), i) == index.end())
+        index.push_back(i);
     return index;
   }
 
@@ -399,14 +364,15 @@ class Eigensolver {
         break;
       }
       ++result_.check_steps;
-      if (!due(lanczos) && result_.check_steps < steps) continue;
+      double p = lanczos.exhausted()
+                     ? 0
+                     : ends().escape_probability(A_.cols() - result_.values.numel(), lanczos.first_cycle());
+      bool last = p <= options_.failure_probability || result_.check_steps >= steps;
+      if (!due(lanczos) && !last) continue;
       look(lanczos);
       missed = missing();
       if (missed.empty()) {
-        double p = lanczos.exhausted() ? 0
-                                       : escape(A_.cols() - result_.values.numel(), lanczos, missing_above(),
-                                                missing_below());
-        if (p <= options_.failure_probability || result_.check_steps >= steps) return end_search(p);
+        if (last) return end_search(p);
       } else if (std::all_of(missed.begin(), missed.end(), [&](int64_t i) { return has_converged(i); })) {
         return include(lanczos, missed);
       }
@@ -429,16 +395,11 @@ class Eigensolver {
   // False where a product was not finite; the pairs are then those from before.
   bool include(const Lanczos& lanczos, const std::vector<int64_t>& missed) {
     Tensor Y = lanczos.combine(columns_of(ritz_.vectors, missed));
-    if (!AQ_.defined()) AQ_ = apply_by_blocks(A_, result_.vectors);
-    // Stored by columns: concatenate rows.
-    Tensor Z = at::cat({result_.vectors.t(), Y.t()}).t(),
-           AZ = at::cat({AQ_.t(), apply_by_blocks(A_, Y).t()}).t();
-    if (!AZ.isfinite().all().item<bool>()) {
+    if (!adopt(verification_.include(pairs_, Y, scale_, count_))) {
       conclude(Outcome::non_finite);
       return false;
     }
     result_.found_by_check += static_cast<int64_t>(missed.size());
-    adopt(Z, AZ);
     conclude(Outcome::converged);
     return true;
   }
@@ -465,9 +426,10 @@ class Eigensolver {
   LanczosSettings settings_;
   EigenResult result_;
   Ritz ritz_;
-  Tensor AQ_, measured_;
+  VerifiedPairs pairs_;
+  PairVerification verification_;
   int64_t before_, count_ = 0, wanted_ = 0, limit_ = 0, next_look_ = 0, converged_ = 0;
-  double scale_ = 0, measured_noise_ = -1;
+  double scale_ = 0;
   double lowest_ritz_ = std::numeric_limits<double>::infinity(), highest_ritz_ = -lowest_ritz_;
 };
 

@@ -59,8 +59,10 @@ struct EigenOptions {
   // eigenvalues of multiplicity k at once, which one vector leaves to the search.
   int64_t block = 1;
 
-  // Form A V for the vectors found and measure residuals and rounding by it, at wanted + 1 products. Without
-  // it residuals are the recurrence's, with an allowance for the orthogonality it lets go.
+  // Measure residuals and rounding: by 2 products with random combinations of the vectors found, which show
+  // whether the recurrence's A V is right, or by A V itself, at wanted + 1 products, where it is not, a
+  // restart has given up what it was made of or the tolerance is near the precision (pair_verification.h).
+  // Without it residuals are the recurrence's, with an allowance for the orthogonality it lets go.
   bool verify = true;
 
   // The search from a fresh random vector for pairs that were missed. It goes on until none is there except
@@ -85,8 +87,9 @@ struct Eigenvalue {
 
 // Eigenpairs and what is known about them. Three statements, each with its own field:
 //
-// 1. Pairing, certain but for rounding, which is allowed for: the values pair one to one with as many
-//    distinct eigenvalues (counted with multiplicity) of the operator, each within `pairing_bound`.
+// 1. Pairing: the values pair one to one with as many distinct eigenvalues (counted with multiplicity) of the
+//    operator, each within `pairing_bound`, rounding allowed for. Certain where `pairing_failure_probability`
+//    is 0; else but for that probability over the combinations by which residuals were measured.
 // 2. An eigenvalue lies beyond the outermost value by more than tolerance * scale with at most the
 //    probability `extreme_failure_probability` over the random start.
 // 3. A search from a fresh random vector orthogonal to the vectors found took `check_steps` steps and ended
@@ -108,6 +111,7 @@ struct EigenResult {
   double tolerance = 0;                    // as asked for
   double noise = 0;                        // rounding error of a product, absolute, as measured or given
   double pairing_bound = 0;                // statement 1
+  double pairing_failure_probability = 0;  // of the same
   double extreme_failure_probability = 1;  // statement 2
   bool checked = false;                    // statement 3 was sought, and its search ended finding nothing
   int64_t check_steps = 0;

@@ -11,6 +11,8 @@
 #include "osculant/base/error.h"
 #include "osculant/spectrum/certificate.h"
 #include "osculant/spectrum/lanczos.h"
+#include "osculant/spectrum/pair_verification.h"
+#include "osculant/spectrum/spectrum_ends.h"
 #include "osculant/spectrum/statistics.h"
 #include "osculant/spectrum/testing.h"
 
@@ -221,10 +223,27 @@ TEST(Eigenpairs, CountTheirProducts) {
   auto bare = eigenpairs(*A, {.count = 5, .verify = false, .check_products = 0});
   EXPECT_EQ(bare.products, A->products());
   auto verified = eigenpairs(*A, {.count = 5, .check_products = 0});
-  EXPECT_EQ(verified.products, bare.products + 6);
+  EXPECT_EQ(verified.products, bare.products + PairVerification::kProbes);
   auto checked = eigenpairs(*A, {.count = 5, .failure_probability = 0, .check_products = 13});
   EXPECT_EQ(checked.check_steps, 13);
   EXPECT_EQ(checked.products, verified.products + 13);
+}
+
+TEST(Eigenpairs, MultiplyWhatTheRecurrenceIsNotToBeBelievedAbout) {
+  Tensor d = testing::spectra(1000)[2].eigenvalues;
+  auto extra = [](const LinearOperator& A, EigenOptions options) {
+    options.check_products = 0;
+    int64_t verified = eigenpairs(A, options).products;
+    options.verify = false;
+    return verified - eigenpairs(A, options).products;
+  };
+  auto A = rotated_diagonal(d, 8), in_float = rotated_diagonal(d, 8, at::kFloat);
+  EXPECT_EQ(extra(*A, {.count = 1}), 2);
+  auto restarted = rotated_diagonal(testing::spectra(300)[0].eigenvalues, 8);
+  EigenOptions small{.count = 5, .krylov_dimension = 24, .check_products = 0};
+  ASSERT_GT(eigenpairs(*restarted, small).restarts, 0);
+  EXPECT_EQ(extra(*restarted, small), 6);
+  EXPECT_EQ(extra(*in_float, {.count = 5, .tolerance = 1e-4}), 6) << "near the precision";
 }
 
 TEST(Eigenpairs, StopAtTheProductLimitWithHonestBounds) {
@@ -392,6 +411,36 @@ TEST(Certificate, EscapesAreAsRareAsItSays) {
     EXPECT_LE(escapes, 40 + 3 * 6);
     EXPECT_GE(escapes, steps == 11 ? 40 - 3 * 6 : 0);
   }
+}
+
+TEST(Certificate, FrobeniusBoundIsExceededAsRarelyAsItSaysByRankOneTheWorst) {
+  EXPECT_NEAR(frobenius_bound(8, 2, 0.01), std::sqrt(8 * std::exp(1.0) / (2 * 0.01)), 1e-12);
+  Tensor rank_one = cat({at::ones({1}, at::kDouble), at::zeros({5}, at::kDouble)}),
+         flat = at::full({6}, 1 / std::sqrt(6.), at::kDouble);  // singular values; norm_F = 1
+  RandomStream random(17, "probes");
+  for (const Tensor& singular : {rank_one, flat}) {
+    int exceeded = 0;
+    for (int draw = 0; draw < 4000; ++draw) {
+      Tensor Eg = singular.unsqueeze(1) * random.normal({6, 2}, at::kDouble);
+      exceeded += frobenius_bound(Eg.square().sum().item<double>(), 2, 0.1) < 1;
+    }
+    // P(chi-square of 2 degrees < 0.2 / e) = 0.036 for rank one.
+    EXPECT_LE(exceeded, 0.036 * 4000 + 3 * 12);
+    EXPECT_GE(exceeded, singular.is_same(rank_one) ? 0.036 * 4000 - 3 * 12 : 0);
+  }
+}
+
+TEST(Certificate, AnEscapeAtBothEndsIsTheSumOfBoth) {
+  auto T = run_of(at::linspace(0, 1, 12, at::kDouble), 6, 3).T;
+  Tridiagonal mirrored = T;
+  for (double& alpha : mirrored.diagonal) alpha = -alpha;
+  double up = escape_probability(12, T, 1.02), down = escape_probability(12, mirrored, 0.03);
+  SpectrumEnds ends;
+  ends.above = 1.02;
+  EXPECT_EQ(ends.escape_probability(12, T), up);
+  ends.below = -0.03;
+  EXPECT_EQ(ends.escape_probability(12, T), up + down);
+  EXPECT_TRUE(ends.leave_out(1.03) && ends.leave_out(-0.04) && !ends.leave_out(0.5));
 }
 
 TEST(Certificate, EntriesOfRandomUnitVectorsHaveTheirDistribution) {

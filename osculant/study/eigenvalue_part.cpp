@@ -99,7 +99,7 @@ Tensor start_of(const MatrixInHand& matrix, const std::string& other) {
 }  // namespace
 
 // About 6 products for each pair beside 60 to begin with, half as many again for the search for pairs that
-// were missed, and one each to verify.
+// were missed, and up to one each to verify.
 int64_t eigensolver_products(int64_t pairs) {
   return 90 + 10 * pairs;
 }
