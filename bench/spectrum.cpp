@@ -1,9 +1,11 @@
 // What answers about a spectrum cost in products, and how far off they are. One thread.
 //
 // The largest eigenvalues of the Hessians of CA and CB at initialisation, on one batch of 256 examples with
-// random labels, float32, the default tolerance, five starts (a round each), against a reference converged
-// further: errors and bounds are relative to the largest. And the trace from 100 products, 200 seeds (a round
-// each), of the Hessian of a tanh network 20-16-10 on 256 examples and of five spectra of the same size.
+// random labels, float32, five starts (a round each), against a reference converged further: errors and
+// bounds are relative to the largest. Values alone at a tolerance of 1e-2 (and at the default, 1e-3), which
+// is what errors of 1e-3 take and what eigsh is given; with bounds at the default. And the trace from 100
+// products, 200 seeds (a round each), of the Hessian of a tanh network 20-16-10 on 256 examples and of five
+// spectra of the same size.
 
 #include <ATen/Parallel.h>
 #include <torch/nn.h>
@@ -63,19 +65,24 @@ void measure_eigenvalues(const std::string& problem, const osculant::Hessian& H,
   auto reference = eigenpairs(H, {.count = 10, .tolerance = 1e-5, .max_products = 3000, .seed = 1000});
   std::cout << problem << ", reference: " << reference.brief() << '\n';
   for (const auto& search : searches) {
-    Found alone, bounded;
+    Found loose, alone, bounded;
     for (int64_t start = 0; start < starts; ++start) {
       auto seed = static_cast<uint64_t>(start);
-      alone.add(eigenpairs(H, {.count = search.count, .seed = seed, .verify = false, .check_products = 0}),
-                reference.values);
+      osculant::EigenOptions values{
+          .count = search.count, .tolerance = 1e-2, .seed = seed, .verify = false, .check_products = 0};
+      loose.add(eigenpairs(H, values), reference.values);
+      values.tolerance = 1e-3;
+      alone.add(eigenpairs(H, values), reference.values);
       bounded.add(eigenpairs(H, {.count = search.count, .seed = seed}), reference.values);
     }
     std::string top = "top " + std::to_string(search.count);
     auto row = [&](const std::string& name, std::optional<double> bar, const std::vector<double>& values) {
       rows.push_back(bench::row_of({.problem = problem, .name = top + name, .bar = bar}, values));
     };
-    row(", products", search.bar, alone.products);
-    row(", error", 1e-3, alone.error);
+    row(", products", search.bar, loose.products);
+    row(", error", 1e-3, loose.error);
+    row(", products at tolerance 1e-3", search.bar, alone.products);
+    row(", error at tolerance 1e-3", 1e-3, alone.error);
     row(" with bounds, products", search.bar_with_bounds, bounded.products);
     row(" with bounds, error", 1e-3, bounded.error);
     row(" with bounds, pairing bound", 1e-3, bounded.bound);
