@@ -5,14 +5,14 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "osculant/linop/symmetric.h"
 #include "osculant/optim/directions/layer_matrices.h"
 
 namespace osculant {
+
+class Archive;
 
 // One side of a group's matrices, [count, d, d] each; undefined where that side keeps the identity.
 struct MatrixSide {
@@ -33,16 +33,8 @@ struct TwoSidedGroup {
 std::vector<TwoSidedGroup> two_sided(const std::vector<MatrixGroup>& groups, const at::TensorOptions& options,
                                      const std::function<bool(int64_t)>& has_side);
 
-// visit("left.0.factor", tensor) and visit("left.0." + transform, tensor) of every side there is.
-template <class Groups, class Visit>
-void visit_sides(Groups& groups, const char* transform, Visit visit) {
-  for (size_t i = 0; i < groups.size(); ++i)
-    for (auto [name, side] : {std::pair{"left", &groups[i].left}, {"right", &groups[i].right}}) {
-      if (!side->factor.defined()) continue;
-      std::string place = std::string(name) + "." + std::to_string(i) + ".";
-      visit(place + "factor", side->factor);
-      visit(place + transform, side->transform);
-    }
-}
+// Factors and transforms of every side there is, as "left.0.factor" and "left.0." + transform.
+void save_sides(Archive& archive, const std::vector<TwoSidedGroup>& groups, const char* transform);
+void load_sides(const Archive& archive, std::vector<TwoSidedGroup>& groups, const char* transform);
 
 }  // namespace osculant

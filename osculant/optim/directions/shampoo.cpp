@@ -92,8 +92,7 @@ class Shampoo : public Direction {
     archive.put("mean", mean_.clone());
     archive.put("square", square_.clone());
     archive.put("steps", steps_);
-    visit_sides(preconditioned_, "root",
-                [&](const std::string& name, const Tensor& t) { archive.put(name, t.clone()); });
+    save_sides(archive, preconditioned_, "root");
   }
 
   void load(const Archive& archive, const ParameterLayout& layout) override {
@@ -102,8 +101,7 @@ class Shampoo : public Direction {
     mean_ = archive.tensor("mean", mean_).clone();
     square_ = archive.tensor("square", square_).clone();
     steps_ = archive.integer("steps");
-    visit_sides(preconditioned_, "root",
-                [&](const std::string& name, Tensor& t) { t = archive.tensor(name, t).clone(); });
+    load_sides(archive, preconditioned_, "root");
   }
 
  private:

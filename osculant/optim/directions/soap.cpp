@@ -92,7 +92,6 @@ class Soap : public Direction {
       for (auto& r : rotated_) refresh(r);
       settle_bases();
     }
-    settle_bases();
     begun_ = true;
   }
 
@@ -103,8 +102,7 @@ class Soap : public Direction {
     archive.put("mean", mean_.clone());
     archive.put("square", square_.clone());
     archive.put("steps", steps_);
-    visit_sides(rotated_, "basis",
-                [&](const std::string& name, const Tensor& t) { archive.put(name, t.clone()); });
+    save_sides(archive, rotated_, "basis");
   }
 
   void load(const Archive& archive, const ParameterLayout& layout) override {
@@ -113,8 +111,7 @@ class Soap : public Direction {
     mean_ = archive.tensor("mean", mean_).clone();
     square_ = archive.tensor("square", square_).clone();
     steps_ = archive.integer("steps");
-    visit_sides(rotated_, "basis",
-                [&](const std::string& name, Tensor& t) { t = archive.tensor(name, t).clone(); });
+    load_sides(archive, rotated_, "basis");
     settle_bases();
     begun_ = true;
   }
