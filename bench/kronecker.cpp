@@ -29,17 +29,6 @@ struct Problem {
   bool bars;
 };
 
-void plain_gradient(nn::Sequential& net, const Problem& problem) {
-  net->zero_grad();
-  auto examples = static_cast<double>(problem.inputs.size(0));
-  auto inputs = problem.inputs.split(problem.batch_size), labels = problem.labels.split(problem.batch_size);
-  for (size_t b = 0; b < inputs.size(); ++b)
-    nn::functional::cross_entropy(net->forward(inputs[b]), labels[b],
-                                  nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
-        .div(examples)
-        .backward();
-}
-
 std::vector<bench::Row> measure(const Problem& problem, int64_t rounds) {
   using namespace osculant;
   Objective objective(problem.network(), CrossEntropy(),
@@ -50,7 +39,7 @@ std::vector<bench::Row> measure(const Problem& problem, int64_t rounds) {
   auto net = problem.network();
   auto bar = [&](double value) { return problem.bars ? std::optional(value) : std::nullopt; };
   return bench::measure_interleaved(
-      [&] { plain_gradient(net, problem); },
+      [&] { bench::plain_gradient(net, problem.inputs, problem.labels, problem.batch_size); },
       {{problem.name, "K-FAC factors, one sample", [&] { kfac(objective, sampled); }, bar(1.4)},
        {problem.name, "K-FAC factors, exact", [&] { kfac(objective, exact); }, bar(4.8)},
        {problem.name, "EKFAC, one sample", [&] { ekfac(objective, sampled); }, bar(7)},

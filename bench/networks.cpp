@@ -20,4 +20,16 @@ nn::Sequential convolutional_network() {
                         nn::Flatten(), nn::Linear(1568, 64), nn::ReLU(), nn::Linear(64, 10));
 }
 
+void plain_gradient(nn::Sequential& net, const torch::Tensor& inputs, const torch::Tensor& labels,
+                    int64_t batch_size) {
+  net->zero_grad();
+  auto examples = static_cast<double>(inputs.size(0));
+  auto input_batches = inputs.split(batch_size), label_batches = labels.split(batch_size);
+  for (size_t b = 0; b < input_batches.size(); ++b)
+    nn::functional::cross_entropy(net->forward(input_batches[b]), label_batches[b],
+                                  nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
+        .div(examples)
+        .backward();
+}
+
 }  // namespace osculant::bench

@@ -29,18 +29,6 @@ struct Problem {
   double hessian_bar, gauss_newton_bar;  // with kept graphs
 };
 
-// The gradient as a training loop has it: backward of each batch's share, added up in .grad.
-void plain_gradient(nn::Sequential& net, const Problem& problem) {
-  net->zero_grad();
-  auto examples = static_cast<double>(problem.inputs.size(0));
-  auto inputs = problem.inputs.split(problem.batch_size), labels = problem.labels.split(problem.batch_size);
-  for (size_t b = 0; b < inputs.size(); ++b)
-    nn::functional::cross_entropy(net->forward(inputs[b]), labels[b],
-                                  nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
-        .div(examples)
-        .backward();
-}
-
 osculant::Objective objective_of(const Problem& problem, int64_t memory_budget) {
   osculant::Objective objective(
       problem.network(), osculant::CrossEntropy(),
@@ -61,7 +49,7 @@ std::vector<bench::Row> measure(const Problem& problem, int64_t rounds) {
   auto block_times = [&](const osculant::LinearOperator& A) { return [&A, block] { A.apply(block); }; };
   auto net = problem.network();
   return bench::measure_interleaved(
-      [&] { plain_gradient(net, problem); },
+      [&] { bench::plain_gradient(net, problem.inputs, problem.labels, problem.batch_size); },
       {{problem.name, "Hessian product", times(H_kept), problem.hessian_bar},
        {problem.name, "Hessian product, no memory for graphs", times(H_rebuilt), 2.6},
        {problem.name, "Gauss-Newton product", times(G_kept), problem.gauss_newton_bar},

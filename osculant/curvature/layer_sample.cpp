@@ -65,7 +65,6 @@ UseSample sample_of(const Told& told) {
   sample.kind = use.tap.kind;
   sample.place = place_of(use);
   sample.derivatives = d.unflatten(3, {sample.place.groups, sample.place.rows});
-  sample.fixed_inputs = use.tap.kind == LayerKind::bias || !use.tap.input.requires_grad();
   Tensor a = inputs_of(use);
   if (use.tap.kind == LayerKind::normalization) {
     a = a.unsqueeze(3);

@@ -31,9 +31,8 @@ struct UseSample {
   std::string name;  // of the parameter
   LayerKind kind = LayerKind::linear;
   MatrixPlace place;
-  bool fixed_inputs = false;  // they are data: no parameter has a part in them
-  Tensor inputs;              // a [N, T, groups, columns], with the bias's 1; indices [N, T] of an embedding
-  Tensor derivatives;         // d [C, N, T, groups, rows]
+  Tensor inputs;       // a [N, T, groups, columns], with the bias's 1; indices [N, T] of an embedding
+  Tensor derivatives;  // d [C, N, T, groups, rows]
 
   int64_t examples() const { return derivatives.size(1); }
   int64_t positions() const { return derivatives.size(2); }
