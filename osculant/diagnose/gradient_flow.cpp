@@ -236,6 +236,10 @@ const char* name_of(FlowVerdict verdict) {
   return "unknown";
 }
 
+bool nothing_gets_through(FlowVerdict verdict) {
+  return verdict == FlowVerdict::dead_signal || verdict == FlowVerdict::exploding;
+}
+
 std::string GradientFlow::report() const {
   std::string out = words + "\n";
   if (layers.empty()) return out;

@@ -50,6 +50,7 @@ struct LayerFlow {
 
 enum class FlowVerdict { healthy, dead_signal, exploding, flat_but_alive, unknown };
 const char* name_of(FlowVerdict verdict);
+bool nothing_gets_through(FlowVerdict verdict);  // no method trains such a network: dead_signal, exploding
 
 struct GradientFlow {
   FlowVerdict verdict = FlowVerdict::unknown;

@@ -13,16 +13,13 @@ namespace osculant {
 namespace {
 
 using testing::cat;
+using testing::power_law;
 using testing::rotated_diagonal;
 
 constexpr int64_t kSize = 120;
 
-Tensor power_law(double power) {
-  return at::arange(1, kSize + 1, at::kDouble).pow(-power);
-}
-
 Tensor both_signs(int64_t n = kSize) {
-  return cat({power_law(1).slice(0, 0, n - 5), -at::linspace(0.2, 0.6, 5, at::kDouble)});
+  return cat({power_law(kSize, 1).slice(0, 0, n - 5), -at::linspace(0.2, 0.6, 5, at::kDouble)});
 }
 
 // norm_F(A - A_k) / norm_F(A) for k from 0 to the rank, of the factorisation that a curve is told of.
@@ -85,7 +82,7 @@ TEST(LowRankCurve, OfAFormedMatrixIsExactForEveryMethod) {
 }
 
 TEST(LowRankCurve, OfTheFormedMatrixFallsToTheBest) {
-  Tensor l = power_law(1.5);
+  Tensor l = power_law(kSize, 1.5);
   auto result = low_rank_curves(*diagonal_operator(l), {.count = 30, .wanted = 0.05});
   double norm = l.norm().item<double>();
   for (const auto& curve : result.curves) {
@@ -148,7 +145,7 @@ TEST(LowRankCurve, IntervalsCoverAsOftenAsTheySay) {
 }
 
 TEST(LowRankCurve, CountsItsWork) {
-  Tensor l = power_law(1);
+  Tensor l = power_law(kSize, 1);
   auto A = rotated_diagonal(l, 3);
   auto pairs = eigenpairs(*A, {.count = 5, .target = EigenTarget::both, .dense_limit = 0});
   LowRankCurveOptions options{.count = 20, .dense_limit = 0};

@@ -16,19 +16,16 @@ namespace osculant {
 namespace {
 
 using testing::cat;
+using testing::power_law;
 using testing::rotated_diagonal;
 
 constexpr int64_t kSize = 120;
-
-Tensor power_law(double power) {
-  return at::arange(1, kSize + 1, at::kDouble).pow(-power);
-}
 
 std::vector<testing::Spectrum> low_rank_spectra() {
   Tensor bulk = at::linspace(-0.01, 0.01, kSize - 10, at::kDouble),
          zeros = at::zeros({kSize - 6}, at::kDouble);
   return {
-      {"power law", power_law(1.5)},
+      {"power law", power_law(kSize, 1.5)},
       {"rank deficient", cat({at::linspace(1, 2, 6, at::kDouble), zeros})},
       {"indefinite", cat({at::linspace(1, 2, 5, at::kDouble), at::linspace(-1.5, -1, 5, at::kDouble), bulk})},
       {"clustered", cat({at::full({5}, 10.0, at::kDouble), at::full({4}, 3.0, at::kDouble),
@@ -120,7 +117,7 @@ int covered(const Tensor& eigenvalues, LowRankMethod method, int64_t count) {
 
 TEST(LowRank, IntervalsCoverAtLeastAsOftenAsTheySay) {
   for (auto method : {LowRankMethod::randomized_svd, LowRankMethod::nystrom})
-    EXPECT_GE(covered(power_law(1), method, 5), 190);
+    EXPECT_GE(covered(power_law(kSize, 1), method, 5), 190);
   // Left is a matrix of rank one, for which the interval is exact: 200 times 0.95, and three deviations.
   Tensor one_left =
       cat({at::full({6}, 1e4, at::kDouble), at::ones({1}, at::kDouble), at::zeros({113}, at::kDouble)});
@@ -136,7 +133,7 @@ TEST(LowRank, IntervalsCoverAtLeastAsOftenAsTheySay) {
 }
 
 TEST(LowRank, RankIsChosenByTheError) {
-  Tensor eigenvalues = power_law(2);
+  Tensor eigenvalues = power_law(kSize, 2);
   auto A = rotated_diagonal(eigenvalues, 4);
   double norm = eigenvalues.norm().item<double>();
   for (double tolerance : {0.1, 0.01, 0.003}) {
@@ -187,7 +184,7 @@ TEST(LowRank, OfAnOperatorNoLargerThanTheRankIsTheOperator) {
 
 TEST(LowRank, NystromRefusesWhereANegativeEigenvalueIsDetected) {
   // Small beside the others: the shifted projected matrix has a Cholesky factor all the same.
-  Tensor eigenvalues = cat({power_law(1).slice(0, 0, kSize - 1), at::full({1}, -0.02, at::kDouble)});
+  Tensor eigenvalues = cat({power_law(kSize, 1).slice(0, 0, kSize - 1), at::full({1}, -0.02, at::kDouble)});
   auto A = rotated_diagonal(eigenvalues, 6);
   auto refused = low_rank(*A, {.method = LowRankMethod::nystrom, .count = 5});
   EXPECT_EQ(refused.stop, LowRankStop::indefinite);
@@ -197,17 +194,17 @@ TEST(LowRank, NystromRefusesWhereANegativeEigenvalueIsDetected) {
   EXPECT_LE(refused.products, 30);
   EXPECT_EQ(low_rank(*A, {.method = LowRankMethod::nystrom, .count = 5, .negative_products = 0}).stop,
             LowRankStop::done);
-  auto strongly = rotated_diagonal(-power_law(1), 6);
+  auto strongly = rotated_diagonal(-power_law(kSize, 1), 6);
   EXPECT_EQ(low_rank(*strongly, {.method = LowRankMethod::nystrom, .count = 5, .negative_products = 0}).stop,
             LowRankStop::indefinite);
 
-  auto declared = diagonal_operator(power_law(1));
+  auto declared = diagonal_operator(power_law(kSize, 1));
   ASSERT_TRUE(declared->positive_semidefinite());
   EXPECT_EQ(low_rank(*declared, {.method = LowRankMethod::nystrom, .count = 5}).products, 15 + 30);
 }
 
 TEST(LowRank, SaysWhatItDoesNotKnow) {
-  Tensor eigenvalues = power_law(1);
+  Tensor eigenvalues = power_law(kSize, 1);
   auto A = rotated_diagonal(eigenvalues, 7);
   auto unmeasured = low_rank(*A, {.count = 5, .error_probes = 0});
   EXPECT_FALSE(unmeasured.error_exact);

@@ -41,6 +41,11 @@ inline OperatorPtr dense_with(const Tensor& eigenvalues, uint64_t seed, at::Scal
   return dense_operator(Q.mm(at::diag(eigenvalues)).mm(Q.t()).to(dtype), true);
 }
 
+// 1, 2^-power, 3^-power, ...
+inline Tensor power_law(int64_t n, double power) {
+  return at::arange(1, n + 1, at::kDouble).pow(-power);
+}
+
 struct Spectrum {
   std::string name;
   Tensor eigenvalues;  // float64, in no order

@@ -15,14 +15,11 @@ namespace {
 
 using testing::cat;
 using testing::dense_with;
+using testing::power_law;
 
 Tensor flat(int64_t n) {
   return 1 + 0.1 * at::linspace(0, 1, n, at::kDouble);
 }
-Tensor power_law(int64_t n, double power) {
-  return at::arange(1, n + 1, at::kDouble).pow(-power);
-}
-
 class TraceError : public ::testing::TestWithParam<testing::Spectrum> {};
 
 // No more than 15 % above the best of the three, in the root of the mean square over seeds.

@@ -111,8 +111,7 @@ Result advise(const Problem& problem, const RunConfig& config, const ResultDirec
   advice.ranking = choices_of(advise_methods(facts.training));
   result.gradient_flow = facts.flow;
   RunConfig from = config;
-  bool dead = facts.flow.verdict == FlowVerdict::dead_signal || facts.flow.verdict == FlowVerdict::exploding;
-  if (facts.critical.defined() && (dead || *config.advise.write_init)) {
+  if (facts.critical.defined() && (nothing_gets_through(facts.flow.verdict) || *config.advise.write_init)) {
     save_with(problem.model, facts.critical, folder.file(critical_file));
     advice.initialization = critical_file;
     from.model.parameters = folder.file(critical_file);

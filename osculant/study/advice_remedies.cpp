@@ -52,7 +52,7 @@ std::vector<std::string> preflight_remedies(const CheckRecord& check) {
 
 std::vector<std::string> flow_remedies(const GradientFlow& flow) {
   std::vector<std::string> out;
-  if (flow.verdict == FlowVerdict::dead_signal || flow.verdict == FlowVerdict::exploding)
+  if (nothing_gets_through(flow.verdict))
     out.push_back("No method trains this network from here. " + flow.words);
   for (const auto& layer : flow.layers)
     if (layer.dead > dead_share)
