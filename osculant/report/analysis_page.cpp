@@ -166,17 +166,20 @@ Section gradient_section(const Record& norms) {
 Section certificate_section(const Record& spectra) {
   Section section{"certificates", "How far to trust the numbers", ""};
   HtmlTable table("What is certain, and with which probability",
-                  {"matrix", "the eigensolver ended", "tolerance", "probability of a miss", "products"}, 2);
+                  {"matrix", "the eigensolver ended", "tolerance", "probability of a miss",
+                   "of a bound that does not hold", "products"},
+                  2);
   for (const auto& [matrix, spectrum] : spectra.items()) {
     double missed = number(spectrum, "miss_probability");
     table.add({matrix_name(matrix), text(spectrum, "stop"), shown(spectrum, "tolerance"),
-               missed < 1 ? shown(missed) : "unknown", shown_count(spectrum, "products")});
+               missed < 1 ? shown(missed) : "unknown", shown(spectrum, "pairing_failure_probability"),
+               shown_count(spectrum, "products")});
   }
   section.body = table.str();
   section.body += paragraph(
-      "Residuals prove that eigenvalues lie near the values listed. They cannot prove that none lies further "
-      "out: that holds with a probability, over the random start of Lanczos (Kuczynski & Wozniakowski "
-      "1992).");
+      "Residuals prove that eigenvalues lie near the values listed; where two random products stand for "
+      "them, but for the probability given. They cannot prove that none lies further out: that holds with a "
+      "probability, over the random start of Lanczos (Kuczynski & Wozniakowski 1992).");
   return section;
 }
 

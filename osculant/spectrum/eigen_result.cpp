@@ -83,6 +83,10 @@ std::string missed_words(const EigenResult& result) {
 
 }  // namespace
 
+double EigenResult::miss_probability() const {
+  return stop == EigenStop::exact ? 0 : std::max(extreme_failure_probability, missed_failure_probability);
+}
+
 std::string_view to_string(EigenTarget target) {
   switch (target) {
     case EigenTarget::largest:

@@ -128,6 +128,8 @@ struct EigenResult {
 
   // tolerance * scale + pairing_bound
   double missed_margin() const { return tolerance * scale + pairing_bound; }
+  // That an extreme eigenvalue, or one beyond the pairs by more than this, was missed: statements 2 and 3.
+  double miss_probability() const;
   bool converged() const { return stop == EigenStop::converged || stop == EigenStop::exact; }
   std::vector<Eigenvalue> largest() const;   // descending; empty for `smallest`
   std::vector<Eigenvalue> smallest() const;  // ascending; empty unless smallest or both were asked for

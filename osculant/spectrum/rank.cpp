@@ -90,8 +90,7 @@ class RankEstimate {
   void measure_norms() {
     if (pairs_->values.numel() == 0) return unknown_norms();
     result_.spectral = spectral_norm(*pairs_);
-    result_.miss_probability =
-        std::max(pairs_->extreme_failure_probability, pairs_->missed_failure_probability);
+    result_.miss_probability = pairs_->miss_probability();
     result_.frobenius =
         frobenius_norm(A_, {options_.norm_probes, options_.confidence, options_.seed}, pairs_);
   }
@@ -103,17 +102,12 @@ class RankEstimate {
   }
 
   void compare_norms() {
-    auto square = [](double x) { return x * x; };
-    const Measured &F = result_.frobenius, &two = result_.spectral;
-    if (!(two.value > 0) || !std::isfinite(F.value)) {
-      bool zero = two.high == 0;
-      result_.stable = result_.dominance = zero ? Measured{0, 0, 0} : Measured{std::nan(""), 0, kInfinity};
-      result_.rank_one = zero ? Answer::no : Answer::unknown;
+    result_.stable = stable_rank(result_.frobenius, result_.spectral);
+    if (!(result_.stable.value > 0)) {
+      result_.dominance = result_.stable;
+      result_.rank_one = result_.stable.exact() ? Answer::no : Answer::unknown;
       return;
     }
-    result_.stable = {square(F.value / two.value), std::max(1.0, square(F.low / two.high)),
-                      square(F.high / two.low)};
-    result_.stable.value = std::max(result_.stable.value, 1.0);
     result_.dominance = {1 / result_.stable.value, 1 / result_.stable.high, 1 / result_.stable.low};
     result_.rank_one = result_.dominance.low >= kRankOne   ? Answer::yes
                        : result_.dominance.high < kRankOne ? Answer::no
@@ -265,6 +259,14 @@ std::string RankResult::report() const {
     text += fmt::format("{:g} % intervals; probability that the largest was missed <= {}. ", 100 * confidence,
                         format_number(miss_probability));
   return text + fmt::format("{}; {} products\n", how, format_count(products));
+}
+
+Measured stable_rank(const Measured& frobenius, const Measured& spectral) {
+  auto square = [](double x) { return x * x; };
+  if (!(spectral.value > 0) || !std::isfinite(frobenius.value))
+    return spectral.high == 0 ? Measured{0, 0, 0} : Measured{std::nan(""), 0, kInfinity};
+  return {std::max(1.0, square(frobenius.value / spectral.value)),
+          std::max(1.0, square(frobenius.low / spectral.high)), square(frobenius.high / spectral.low)};
 }
 
 RankResult rank(const LinearOperator& A, const RankOptions& options, const EigenResult* pairs) {

@@ -53,6 +53,10 @@ struct RankResult {
   std::string report() const;  // for a person
 };
 
+// norm_F^2 / norm_2^2 of a matrix whose norms these are; 0 of a zero matrix, unbounded where a norm is not
+// known.
+Measured stable_rank(const Measured& frobenius, const Measured& spectral);
+
 // Where the matrix is not formed: norm_2 from pairs of both signs (`pairs`, of target `both` or `dominant`,
 // or found here), norm_F from probes beside them, the rest from a sample, in which the pairs are deflated if
 // what their residuals leave open is small against the threshold. The numerical rank's interval is

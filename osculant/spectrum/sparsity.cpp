@@ -124,9 +124,7 @@ class SparsityEstimate {
                               .tolerance = options_.miss_tolerance,
                               .seed = options_.seed});
     const EigenResult& pairs = given ? *pairs_ : found;
-    result_.miss_probability = pairs.stop == EigenStop::exact ? 0
-                                                              : std::max(pairs.extreme_failure_probability,
-                                                                         pairs.missed_failure_probability);
+    result_.miss_probability = pairs.miss_probability();
     set_scale(spectral_norm(pairs));
   }
 

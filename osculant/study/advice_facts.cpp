@@ -15,6 +15,7 @@
 #include "osculant/model/plain_stack.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
+#include "osculant/spectrum/rank.h"
 #include "osculant/study/advice_remedies.h"
 #include "osculant/study/check.h"
 #include "osculant/study/training_setup.h"
@@ -183,10 +184,6 @@ class FactFinder {
     offer_critical(stack);
   }
 
-  bool nothing_gets_through() const {
-    return facts_.flow.verdict == FlowVerdict::dead_signal || facts_.flow.verdict == FlowVerdict::exploding;
-  }
-
   void offer_critical(const PlainStack& stack) {
     ParameterLayout& layout = problem_.model.layout();
     try {
@@ -194,7 +191,7 @@ class FactFinder {
     } catch (const Error&) {
       return;  // it has none
     }
-    if (!nothing_gets_through()) return;
+    if (!nothing_gets_through(facts_.flow.verdict)) return;
     auto before = layout.snapshot();
     layout.assign(facts_.critical);
     GradientFlow after = gradient_flow(sample());
@@ -212,26 +209,26 @@ class FactFinder {
   void curvature() {
     Objective objective = sample();
     Hessian H(objective);
-    auto n = static_cast<double>(problem_.model.parameters());
     EigenOptions options{.count = 1, .target = EigenTarget::both, .tolerance = 1e-2, .seed = config_.seed()};
     EigenResult pairs = eigenpairs(H, options);
     if (pairs.largest().empty() || pairs.smallest().empty()) return;
     double largest = pairs.largest()[0].value, smallest = pairs.smallest()[0].value,
            bound = pairs.pairing_bound;
+    double doubt = std::max(pairs.miss_probability(), pairs.pairing_failure_probability);
     tell("curvature.largest", {largest, largest - bound, largest + bound},
-         fmt::format("is the Hessian's largest eigenvalue on {} examples; gradient descent is stable below a "
-                     "learning rate of {}",
-                     format_count(objective.examples()),
-                     largest > 0 ? format_number(2 / largest) : std::string("any size")));
+         fmt::format(
+             "is the Hessian's largest eigenvalue on {} examples, but for a probability of {}; gradient "
+             "descent is stable below a learning rate of {}",
+             format_count(objective.examples()), format_number(doubt),
+             largest > 0 ? format_number(2 / largest) : std::string("any size")));
     tell("curvature.smallest", {smallest, smallest - bound, smallest + bound},
          smallest < -bound ? "is its smallest: there is negative curvature"
                            : "is its smallest: no negative curvature is certain");
     Measured norm = frobenius_norm(H, {.probes = norm_probes, .seed = config_.seed()}, &pairs);
-    double top = std::max(std::abs(largest), std::abs(smallest));
-    auto stable = [&](double x) { return x * x / (top * top); };
-    tell("curvature.stable_rank", {stable(norm.value), stable(norm.low), stable(norm.high)},
+    Measured rank = stable_rank(norm, spectral_norm(pairs));
+    tell("curvature.stable_rank", {rank.value, rank.low, rank.high},
          fmt::format("is its stable rank, of {}: so many directions are about as steep as the steepest",
-                     format_count(static_cast<int64_t>(n))));
+                     format_count(problem_.model.parameters())));
     mend(curvature_remedies({largest, smallest, bound, facts_.told.back().number,
                              objective.value_and_gradient().second.norm().item<double>()},
                             config_));

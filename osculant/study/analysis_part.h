@@ -80,6 +80,9 @@ std::vector<LayerCurvature> layer_curvature(const SpectrumRecord& record);
 // Files of pairs kept for a later session.
 void discard_kept_pairs(const std::string& folder);
 
+// Of one end of a spectrum.
+std::vector<EigenvalueRecord> records_of(const std::vector<Eigenvalue>& found, double pairing_bound);
+
 int64_t bytes_per_vector(const Problem& problem);
 int64_t pairs_wanted(const RunConfig& config);  // at both ends together; 0: none
 int64_t eigensolver_products(int64_t pairs);    // as expected where the matrix is not formed

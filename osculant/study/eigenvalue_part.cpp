@@ -36,19 +36,13 @@ std::string doing(const EigenProgress& progress) {
 }
 
 void put(SpectrumRecord& record, const EigenResult& eigen) {
-  auto pairs = [&](const std::vector<Eigenvalue>& found) {
-    std::vector<EigenvalueRecord> list;
-    for (const auto& pair : found)
-      list.push_back({pair.value, std::max(pair.residual, eigen.pairing_bound), pair.residual});
-    return list;
-  };
-  record.largest = pairs(eigen.largest());
-  record.smallest = pairs(eigen.smallest());
+  record.largest = records_of(eigen.largest(), eigen.pairing_bound);
+  record.smallest = records_of(eigen.smallest(), eigen.pairing_bound);
   record.stop = eigen.message;
   record.converged = eigen.converged();
   record.tolerance = eigen.tolerance;
-  record.miss_probability = std::max(eigen.extreme_failure_probability, eigen.missed_failure_probability);
-  if (eigen.stop == EigenStop::exact) record.miss_probability = 0;
+  record.pairing_failure_probability = eigen.pairing_failure_probability;
+  record.miss_probability = eigen.miss_probability();
 }
 
 namespace fs = std::filesystem;
@@ -97,6 +91,13 @@ Tensor start_of(const MatrixInHand& matrix, const std::string& other) {
 }
 
 }  // namespace
+
+std::vector<EigenvalueRecord> records_of(const std::vector<Eigenvalue>& found, double pairing_bound) {
+  std::vector<EigenvalueRecord> list;
+  for (const auto& pair : found)
+    list.push_back({pair.value, std::max(pair.residual, pairing_bound), pair.residual});
+  return list;
+}
 
 // About 6 products for each pair beside 60 to begin with, half as many again for the search for pairs that
 // were missed, and up to one each to verify.

@@ -133,6 +133,7 @@ void visit(Fields& fields, SpectrumRecord& spectrum) {
   fields("converged", spectrum.converged);
   fields("stop", spectrum.stop);
   fields("tolerance", spectrum.tolerance);
+  fields("pairing_failure_probability", spectrum.pairing_failure_probability);
   fields("miss_probability", spectrum.miss_probability);
   fields("trace", spectrum.trace);
   fields("density", spectrum.density);

@@ -118,7 +118,8 @@ struct SpectrumRecord {
   std::vector<EigenvalueRecord> smallest;  // ascending
   std::string stop;                        // why the eigensolver stopped, in words
   bool converged = false;
-  double tolerance = 0;  // relative to the largest in magnitude
+  double tolerance = 0;                    // relative to the largest in magnitude
+  double pairing_failure_probability = 0;  // that the residuals above do not hold all at once
   double miss_probability =
       0;  // that a larger or smaller one was missed, at this tolerance; 1 or NaN: unknown
   std::optional<TraceRecord> trace;

@@ -25,7 +25,10 @@ std::string eigenvalues_table(const SpectrumRecord& spectrum) {
     table.add({std::to_string(i + 1), entry(spectrum.largest), entry(spectrum.smallest)});
   }
   std::string out = table.str();
-  out += "  +- is a bound: each entry of a column has an eigenvalue of the matrix of its own within it.\n";
+  out += "  +- is a bound: each entry of a column has an eigenvalue of the matrix of its own within it";
+  if (spectrum.pairing_failure_probability > 0)
+    out += fmt::format(", but for a probability of {}", format_number(spectrum.pairing_failure_probability));
+  out += ".\n";
   if (spectrum.miss_probability == 0) return out + "  None further out can have been missed.\n";
   bool bounded = spectrum.miss_probability < 1;
   return out +

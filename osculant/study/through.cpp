@@ -16,6 +16,7 @@
 #include "osculant/optim/methods.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
+#include "osculant/spectrum/rank.h"
 #include "osculant/study/analysis_part.h"
 #include "osculant/study/checkpoint_files.h"
 
@@ -85,12 +86,6 @@ EigenOptions eigen_options(const RunConfig& config) {
   return options;
 }
 
-std::vector<EigenvalueRecord> records_of(const std::vector<Eigenvalue>& found, double bound) {
-  std::vector<EigenvalueRecord> list;
-  for (const auto& pair : found) list.push_back({pair.value, std::max(pair.residual, bound), pair.residual});
-  return list;
-}
-
 class Through {
  public:
   Through(const Problem& problem, const RunConfig& config, const ShowProgress& show)
@@ -116,10 +111,10 @@ class Through {
     EigenResult pairs = eigenpairs(*A, options);
     point.largest = records_of(pairs.largest(), pairs.pairing_bound);
     point.smallest = records_of(pairs.smallest(), pairs.pairing_bound);
-    point.miss_probability = pairs.stop == EigenStop::exact ? 0
-                                                            : std::max(pairs.extreme_failure_probability,
-                                                                       pairs.missed_failure_probability);
-    if (!point.largest.empty()) point.stable_rank = stable_rank(*A, pairs);
+    point.miss_probability = pairs.miss_probability();
+    point.pairing_failure_probability = pairs.pairing_failure_probability;
+    Measured norm = frobenius_norm(*A, {.probes = norm_probes, .seed = config_.seed()}, &pairs);
+    point.stable_rank = record_of(stable_rank(norm, spectral_norm(pairs)));
     start_ = pairs.vectors;
     point.products = A->products();
     spent_ += objective.ledger().gradient_equivalents();
@@ -129,14 +124,6 @@ class Through {
   double gradient_equivalents() const { return spent_; }
 
  private:
-  IntervalRecord stable_rank(const LinearOperator& A, const EigenResult& pairs) const {
-    Measured norm = frobenius_norm(A, {.probes = norm_probes, .seed = config_.seed()}, &pairs);
-    double top = std::max(std::abs(pairs.largest()[0].value), std::abs(pairs.smallest()[0].value));
-    double least = std::max(top - pairs.pairing_bound, 0.0), most = top + pairs.pairing_bound;
-    return {norm.value * norm.value / (top * top), norm.low * norm.low / (most * most),
-            norm.high * norm.high / (least * least)};
-  }
-
   const Problem& problem_;
   const RunConfig& config_;
   const MatrixKind& kind_;
@@ -206,6 +193,22 @@ std::string stability_words(const ThroughRecord& through) {
   return out;
 }
 
+namespace {
+
+std::string certainty_words(const ThroughRecord& through) {
+  double pairing = 0, missed = 0;
+  for (const auto& point : through.points) {
+    pairing = std::max(pairing, point.pairing_failure_probability);
+    missed = std::max(missed, point.miss_probability);
+  }
+  return fmt::format(
+      "At a checkpoint the bounds fail to hold with probability at most {}, and one further out was "
+      "missed with probability {}.",
+      format_number(pairing), missed < 1 ? "at most " + format_number(missed) : "unknown");
+}
+
+}  // namespace
+
 Result analyze_through(const Problem& problem, const RunConfig& config, const ResultDirectory& folder,
                        const ShowProgress& show) {
   Stopwatch watch;
@@ -225,11 +228,11 @@ Result analyze_through(const Problem& problem, const RunConfig& config, const Re
     if (interrupt_signal() != 0) break;
     through.points.push_back(std::move(point));
     result.status = "interrupted";
-    through.words = stability_words(through);
+    through.words = stability_words(through) + " " + certainty_words(through);
     folder.write("result.json", to_json(result));
   }
   problem.model.layout().restore(before);
-  through.words = stability_words(through);
+  through.words = stability_words(through) + " " + certainty_words(through);
   result.status = interrupt_signal() != 0 ? "interrupted" : "done";
   result.cost = {measure.gradient_equivalents(), watch.seconds(), peak_resident_memory()};
   return result;

@@ -15,7 +15,7 @@ struct ThroughRecord {
     int64_t step = 0;
     double loss = 0, gradient_norm = 0;
     std::vector<EigenvalueRecord> largest, smallest;
-    double miss_probability = 0;
+    double pairing_failure_probability = 0, miss_probability = 0;
     IntervalRecord stable_rank;
     std::string flow;  // verdict on the gradient's flow
     int64_t products = 0;
@@ -37,6 +37,7 @@ void visit(Fields& fields, ThroughRecord::Point& point) {
   fields("gradient_norm", point.gradient_norm);
   fields("largest", point.largest);
   fields("smallest", point.smallest);
+  fields("pairing_failure_probability", point.pairing_failure_probability);
   fields("miss_probability", point.miss_probability);
   fields("stable_rank", point.stable_rank);
   fields("gradient_flow", point.flow);
