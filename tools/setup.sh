@@ -18,7 +18,11 @@ lint_packages=(clang-format clang-tidy)
 docs_packages=(doxygen python3)
 torch_version=2.13.0
 numpy_version=2
-pytorch_optimizer_version=4.1.0
+# Oracles, with what the second imports; its own list has a torchvision that breaks other imports.
+reference_packages=(
+  pytorch_optimizer==4.1.0
+  curvlinops-for-pytorch==3.0.1 einconv==0.1.0 einops==0.8.2 linear_operator==0.6.1 opt-einsum==3.4.0 scipy==1.17.1 tqdm==4.70.1
+)
 
 say() { echo "run: $*" >&2; }
 die() {
@@ -128,13 +132,12 @@ install_torch() {
   "${pip[@]}" "torch==$torch_version" >&2 || die "pip could not install torch==$torch_version into $venv"
 }
 
-# An oracle: tests that need it are skipped without. False where it might be installed later.
-install_reference_optimizers() {
-  "$venv/bin/python" -c 'import pytorch_optimizer' 2>/dev/null && return
+# Tests that need them are skipped without. False where they might be installed later.
+install_references() {
+  "$venv/bin/python" -c 'import pytorch_optimizer, curvlinops' 2>/dev/null && return
   [[ $allow_install == no ]] && return 1
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-    "pytorch_optimizer==$pytorch_optimizer_version" 2>/dev/null ||
-    say "pytorch_optimizer==$pytorch_optimizer_version cannot be installed; the tests against it are skipped"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "${reference_packages[@]}" 2>/dev/null ||
+    say "cannot be installed, and the tests against them are skipped: ${reference_packages[*]}"
 }
 
 refuse_cuda_without_toolkit() {
@@ -146,7 +149,7 @@ run: libtorch with OSCULANT_TORCH=DIR, and call ./run again after removing .venv
 }
 
 need_venv() {
-  local packages="torch $torch_version numpy $numpy_version pytorch_optimizer $pytorch_optimizer_version"
+  local packages="torch $torch_version numpy $numpy_version ${reference_packages[*]}"
   local key="$venv $packages $(readlink -f "$venv/bin/python" || true)"
   stamped venv "$key" && return
   if ! venv_complete; then
@@ -161,7 +164,7 @@ need_venv() {
     refuse_cuda_without_toolkit
     key="$venv $packages $(readlink -f "$venv/bin/python")"
   fi
-  install_reference_optimizers || return 0
+  install_references || return 0
   stamp venv "$key"
 }
 

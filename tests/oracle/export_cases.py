@@ -6,7 +6,8 @@ and osculant/model/exported_program_test.cpp.
 One folder a case: model.pt2, data.safetensors, reference.safetensors, case.json. References are computed in
 float64 by torch.func where it can (dense Hessian of the small feed-forward networks) and by double backward,
 row by row, where it cannot (LSTM, GRU, attention); both where both can, and then they must agree. Fisher matrices come
-from torch.func's gradients of single examples. What optimizers do is in OUT/optimizers (optimizer_cases.py).
+from torch.func's gradients of single examples. What optimizers do is in OUT/optimizers (optimizer_cases.py), what
+curvlinops makes of Kronecker factors in OUT/kfac (kfac_cases.py).
 """
 
 import hashlib
@@ -18,9 +19,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HELPER = Path(__file__).resolve().parents[2] / "python"
-SOURCES = (Path(__file__), Path(__file__).with_name("optimizer_cases.py"), HELPER / "osculant_export.py")
-PACKAGES = bool(find_spec("pytorch_optimizer"))
-STAMP = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES) + bytes([PACKAGES])).hexdigest()
+HERE = Path(__file__).parent
+SOURCES = (Path(__file__), HERE / "optimizer_cases.py", HERE / "kfac_cases.py", HELPER / "osculant_export.py")
+PACKAGES = [bool(find_spec(name)) for name in ("pytorch_optimizer", "curvlinops")]
+STAMP = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES) + bytes(PACKAGES)).hexdigest()
 
 if __name__ == "__main__":
     stamp_file = Path(sys.argv[1]) / "stamp"
@@ -35,6 +37,7 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.path.insert(0, str(HELPER))
+import kfac_cases
 import optimizer_cases
 import osculant_export
 
@@ -453,4 +456,5 @@ if __name__ == "__main__":
     write_networks(destination)
     write_decomposed(destination)
     optimizer_cases.write(destination / "optimizers", osculant_export.save_safetensors)
+    kfac_cases.write(destination / "kfac", osculant_export.save_safetensors)
     (destination / "stamp").write_text(STAMP)
