@@ -39,6 +39,8 @@ std::vector<Method> all_methods() {
                              .preconditioner = {.kind = Preconditioner::low_rank, .rank = 4, .refresh = 3}}),
       methods::hessian_free(
           {.preconditioner = {.kind = Preconditioner::diagonal, .refresh = 3}, .curvature_share = 0.2}),
+      methods::hessian_free({.preconditioner = {.kind = Preconditioner::kfac, .refresh = 3}}),
+      methods::hessian_free({.preconditioner = {.kind = Preconditioner::ekfac, .refresh = 3}}),
       methods::inverse_correction({.learning_rate = 0.05, .cutoff = 1e-3}),
       methods::inverse_correction({.learning_rate = 0.05, .rank = 4, .refresh = 3, .cutoff = 1e-3}),
       methods::inverse_correction({.complement = Complement::adam, .rank = 4, .refresh = 3}),

@@ -57,9 +57,8 @@ class HessianFree : public Direction {
       : options_(options), state_{options.curvature_share, {}, CgPreconditioner(options.preconditioner)} {
     hessian_ = options.curvature == CurvatureMatrix::hessian ||
                (options.curvature == CurvatureMatrix::automatic && !objective.has_outputs());
-    if (!objective.has_outputs() && state_.preconditioner.needs_gradients())
-      fail_usage(
-          "preconditioner = diagonal: is made of examples' gradients, and the objective has no examples");
+    if (!objective.has_outputs() && state_.preconditioner.needs_examples())
+      fail_usage("preconditioner = diagonal, kfac, ekfac: is made of examples, and the objective has none");
     samples_ = options.curvature_share < 1 && objective.has_outputs();
   }
 

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "osculant/curvature/curvature.h"
+#include "osculant/curvature/squared_gradients.h"
 #include "osculant/io/archive.h"
+#include "osculant/objective/testing.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/stepper.h"
 #include "osculant/optim/testing.h"
@@ -147,6 +149,46 @@ TEST(HessianFree, preconditioners_need_fewer_iterations_to_the_same_solution) {
   int64_t plain = iterations(Preconditioner::none);
   EXPECT_LT(iterations(Preconditioner::diagonal), 0.8 * plain);
   EXPECT_LT(iterations(Preconditioner::low_rank), 0.8 * plain);
+  EXPECT_LT(iterations(Preconditioner::kfac), 0.4 * plain);
+  EXPECT_LT(iterations(Preconditioner::ekfac), 0.4 * plain);
+}
+
+// Of one layer without activation and one output the Kronecker product is G itself.
+TEST(HessianFree, has_the_inverse_where_the_kronecker_products_are_the_matrix) {
+  Tensor W = testing::normal({1, 5}, 1).requires_grad_();
+  Model net({{"weight", W}}, [=](const Model::Inputs& x) -> Model::Outputs { return {at::linear(x[0], W)}; });
+  Objective objective(net, Huber({.delta = 100}),
+                      Dataset(testing::normal({30, 5}, 2), testing::normal({30, 1}, 3)).full());
+  auto here = objective.linearize({.gauss_newton = true});
+  GaussNewton G(here);
+  Tensor expected = at::linalg_inv(to_dense(G) + 0.01 * torch::eye(5, f64()));
+  for (auto kind : {Preconditioner::kfac, Preconditioner::ekfac}) {
+    CgPreconditioner preconditioner({.kind = kind});
+    RandomStream random(1, "test");
+    preconditioner.update(G, *here, random);
+    EXPECT_LT(relative_difference(to_dense(*preconditioner.inverse(0.01)), expected), 1e-12);
+  }
+}
+
+// What layers tell is exact, the rest by signs.
+TEST(HessianFree, divides_by_the_squared_gradients_of_examples) {
+  for (const auto& layer_case : layer_cases()) {
+    auto [objective, batch] = layer_case.make();
+    auto here = objective.linearize({.gauss_newton = true, .jacobian = true});
+    CgPreconditioner preconditioner({.kind = Preconditioner::diagonal, .probes = 3});
+    RandomStream random(1, "test"), same(1, "test");
+    preconditioner.update(GaussNewton(here), *here, random);
+    auto squares = mean_squared_gradients(objective);
+    EXPECT_EQ(squares.untapped.empty(), layer_case.untapped.empty());
+    Tensor d = squares.mean, estimate = here->mean_squared_gradients(3, same);
+    for (const auto& parameter : squares.untapped) {
+      const auto& at = objective.layout().parameters()[parameter.index];
+      d.narrow(0, at.offset, at.size).copy_(estimate.narrow(0, at.offset, at.size));
+    }
+    Tensor ones = at::ones({objective.parameters()}, f64());
+    EXPECT_LT(relative_difference(preconditioner.inverse(0.1)->apply(ones), (d + 0.1).pow(-0.75)), 1e-12)
+        << layer_case.name;
+  }
 }
 
 TEST(HessianFree, makes_its_preconditioner_anew_after_so_many_steps_or_when_iterations_grow) {
@@ -252,9 +294,12 @@ TEST(HessianFree, charges_what_it_spends) {
   auto [low_rank, j] =
       spent({.backtrack = false, .preconditioner = {.kind = Preconditioner::low_rank, .rank = 5}});
   EXPECT_NEAR(low_rank, (gradient + graph + (j + 15) * product + forward) / 2, 1e-12);
-  auto [diagonal, k] =
-      spent({.backtrack = false, .preconditioner = {.kind = Preconditioner::diagonal, .probes = 7}});
-  EXPECT_NEAR(diagonal, (gradient + graph + k * product + 7 * 0.6 + forward) / 2, 1e-12);
+  // A pass forward and one back by the layers' outputs; to see layers one and two, on 16 of 24 examples.
+  constexpr double layers = 2 * forward, seen = 3 * forward * 16 / 24;
+  for (auto kind : {Preconditioner::diagonal, Preconditioner::kfac}) {
+    auto [by_layers, k] = spent({.backtrack = false, .preconditioner = {.kind = kind}});
+    EXPECT_NEAR(by_layers, (gradient + graph + k * product + layers + seen + forward) / 2, 1e-12);
+  }
   auto [newton, m] =
       spent({.curvature = CurvatureMatrix::hessian, .damping = {.initial = 10}, .backtrack = false});
   EXPECT_NEAR(newton, (1.1 + m * hessian + forward) / 2, 1e-12);
