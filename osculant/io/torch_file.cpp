@@ -1,36 +1,16 @@
 #include "osculant/io/torch_file.h"
 
-#include <ATen/core/Dict.h>
 #include <fmt/format.h>
-#include <torch/csrc/jit/serialization/pickle.h>
 
 #include <fstream>
-#include <iterator>
+#include <set>
 
 #include "osculant/base/error.h"
+#include "osculant/io/record_tensors.h"
+#include "osculant/io/torch_pickle.h"
+#include "osculant/io/zip_file.h"
 
 namespace osculant {
-namespace {
-
-std::vector<char> bytes_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail_data(fmt::format("{}: cannot be read", path));
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-c10::IValue unpickled(const std::string& path) {
-  try {
-    return torch::jit::pickle_load(bytes_of(path));
-  } catch (const c10::Error& error) {
-    std::string message = error.what_without_backtrace();
-    fail_data(fmt::format("{}: is no dict of tensors that torch.save wrote: {}", path,
-                          message.substr(0, message.find('\n'))));
-  } catch (const std::exception& error) {
-    fail_data(fmt::format("{}: is no dict of tensors that torch.save wrote: {}", path, error.what()));
-  }
-}
-
-}  // namespace
 
 bool is_torch_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -39,18 +19,34 @@ bool is_torch_file(const std::string& path) {
   return in && magic[0] == 'P' && magic[1] == 'K';
 }
 
+namespace {
+
+ZipFile open_archive(const std::string& path) {
+  try {
+    return ZipFile(path);
+  } catch (const Error& error) {
+    std::string why = error.what();
+    if (why.starts_with(path + ": ")) why = why.substr(path.size() + 2);
+    fail(error.kind(), fmt::format("{}: is no dict of tensors that torch.save wrote: {}", path, why));
+  }
+}
+
+}  // namespace
+
 std::vector<NamedTensor> load_torch_tensors(const std::string& path) {
-  c10::IValue value = unpickled(path);
-  if (!value.isGenericDict())
-    fail_data(fmt::format("{}: holds a {}, expected a dict of tensors", path, value.tagKind()));
+  const ZipFile archive = open_archive(path);
+  if (!archive.has("data.pkl"))
+    fail_data(
+        fmt::format("{}: is no dict of tensors that torch.save wrote: it has no record \"data.pkl\"", path));
+  if (archive.has("byteorder") && archive.text("byteorder") != "little")
+    fail_data(fmt::format("{}: its tensors are not little-endian", path));
+  RecordTensors records(archive);
   std::vector<NamedTensor> tensors;
-  for (const auto& entry : value.toGenericDict()) {
-    if (!entry.key().isString())
-      fail_data(fmt::format("{}: a key of its dict is a {}, expected a text", path, entry.key().tagKind()));
-    const std::string& name = entry.key().toStringRef();
-    if (!entry.value().isTensor())
-      fail_data(fmt::format("{}: \"{}\" is a {}, expected a tensor", path, name, entry.value().tagKind()));
-    tensors.push_back({name, entry.value().toTensor().detach().cpu().contiguous()});
+  std::set<std::string> names;
+  for (const auto& entry : parse_pickled_tensors(archive.text("data.pkl"), path)) {
+    auto where = fmt::format("{}: \"{}\"", path, entry.name);
+    if (!names.insert(entry.name).second) fail_data(where + " is there twice");
+    tensors.push_back({entry.name, records.tensor(entry.record, entry.placement, where)});
   }
   return tensors;
 }
