@@ -1,6 +1,7 @@
 #include "osculant/model/exported_interpreter.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
@@ -59,7 +60,7 @@ class Run {
     }
     if (training_) update_buffers();
     std::vector<Tensor> outputs;
-    for (int slot : plan_.outputs) outputs.push_back(slots_[index(slot)].toTensor());
+    for (int slot : plan_.outputs) outputs.push_back(tensor_in(slot, "an output"));
     return outputs;
   }
 
@@ -71,10 +72,22 @@ class Run {
     value = value.toTensor().clone();
   }
 
+  Tensor tensor_in(int slot, const char* what) const {
+    const auto& value = slots_[index(slot)];
+    if (!value.isTensor() || !value.toTensor().defined())
+      fail_data(fmt::format("{}: {} is no tensor", plan_.file, what));
+    return value.toTensor();
+  }
+
   void update_buffers() {
     torch::NoGradGuard no_grad;
-    for (const auto& [slot, buffer] : plan_.buffer_updates)
-      Tensor(buffer).copy_(slots_[index(slot)].toTensor());
+    for (const auto& [slot, buffer] : plan_.buffer_updates) {
+      Tensor value = tensor_in(slot, "the new value of a buffer");
+      if (value.sizes() != buffer.sizes())
+        fail_data(fmt::format("{}: the new value of a buffer has shape [{}], the buffer [{}]", plan_.file,
+                              fmt::join(value.sizes(), ", "), fmt::join(buffer.sizes(), ", ")));
+      Tensor(buffer).copy_(value);
+    }
   }
 
   [[noreturn]] void explain(const Instruction& instruction, std::string why) {
@@ -105,6 +118,8 @@ class Run {
   void call(const Instruction& instruction) {
     stack_.clear();
     for (const auto& operand : instruction.operands) stack_.push_back(evaluate(operand));
+    if (instruction.check)
+      if (std::string wrong = instruction.check(stack_); !wrong.empty()) fail_data(wrong);
     instruction.op->callBoxed(stack_);
     for (size_t i = 0; i < instruction.destinations.size(); ++i)
       store(instruction.destinations[i], stack_[i]);

@@ -1,5 +1,9 @@
 #include "osculant/model/exported_operators.h"
 
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <sstream>
 #include <string>
 #include <unordered_set>
@@ -52,7 +56,7 @@ constexpr const char* allowed_names = R"(
   nanmean topk sort argsort kthvalue unique_dim cosine_similarity pairwise_distance cdist _cdist_forward _euclidean_dist
   cross linalg_cross renorm
 
-  view view_as reshape reshape_as _unsafe_view _reshape_alias flatten unflatten squeeze squeeze_ unsqueeze unsqueeze_
+  view view_as reshape reshape_as _unsafe_view flatten unflatten squeeze squeeze_ unsqueeze unsqueeze_
   transpose transpose_ t t_ permute movedim moveaxis swapaxes swapdims numpy_T mT adjoint expand expand_as
   broadcast_to broadcast_tensors repeat repeat_interleave tile contiguous clone alias detach detach_ lift_fresh lift_fresh_copy
   select narrow slice split split_with_sizes tensor_split chunk unbind unsafe_chunk unsafe_split
@@ -120,7 +124,40 @@ constexpr ModeRule mode_rules[] = {
     {"aten::scaled_dot_product_attention", {ModeSwitch::rate, "dropout_p"}},
 };
 
+// native_batch_norm and its kin (input, weight, bias, running_mean, running_var, ...): the kernels read as
+// many entries of each as the input has channels. aten::batch_norm compares them first.
+std::string channel_vectors(const std::vector<c10::IValue>& arguments) {
+  const auto& input = arguments[0].toTensor();
+  if (input.dim() < 2) return fmt::format("its input has {} dimensions, at least 2 are needed", input.dim());
+  for (size_t i = 1; i < 5 && i < arguments.size(); ++i) {
+    if (!arguments[i].isTensor() || !arguments[i].toTensor().defined()) continue;
+    const auto& vector = arguments[i].toTensor();
+    if (vector.dim() != 1 || vector.size(0) != input.size(1))
+      return fmt::format("argument {} has shape [{}], and its input {} channels", i,
+                         fmt::join(vector.sizes(), ", "), input.size(1));
+  }
+  return "";
+}
+
+struct CheckRule {
+  std::string_view name;
+  CallCheck check;
+};
+
+constexpr CheckRule check_rules[] = {
+    {"aten::native_batch_norm", channel_vectors},
+    {"aten::_native_batch_norm_legit", channel_vectors},
+    {"aten::_native_batch_norm_legit_functional", channel_vectors},
+    {"aten::_native_batch_norm_legit_no_training", channel_vectors},
+};
+
 }  // namespace
+
+CallCheck check_of(std::string_view name) {
+  for (const auto& rule : check_rules)
+    if (rule.name == name) return rule.check;
+  return nullptr;
+}
 
 bool is_allowed(std::string_view name) {
   static const auto allowed = words(allowed_names);

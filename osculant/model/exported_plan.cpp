@@ -10,7 +10,6 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
-#include "osculant/model/exported_operators.h"
 
 namespace osculant::exported {
 namespace {
@@ -233,6 +232,7 @@ class Compiler {
     emit(Instruction::Kind::call, node, std::move(operands));
     auto& instruction = plan_.instructions.back();
     instruction.op = op;
+    instruction.check = check_of(schema.name());
     if (node.outputs.size() != schema.returns().size())
       arguments_.reject(
           node, fmt::format("has {} outputs, the operator {}", node.outputs.size(), schema.returns().size()));

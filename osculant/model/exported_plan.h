@@ -11,6 +11,7 @@
 #include "osculant/model/exported_arguments.h"
 #include "osculant/model/exported_graph.h"
 #include "osculant/model/exported_interpreter.h"
+#include "osculant/model/exported_operators.h"
 #include "osculant/model/exported_symbolic.h"
 
 namespace osculant::exported {
@@ -29,6 +30,7 @@ struct Instruction {
   Kind kind = Kind::call;
   std::string node, target;
   std::optional<c10::OperatorHandle> op;
+  CallCheck check = nullptr;  // of the arguments of `op`
   SymbolicFunction symbolic = nullptr;
   bool gradient_mode = true;
   std::vector<Operand> operands;

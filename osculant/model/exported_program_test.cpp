@@ -317,6 +317,44 @@ TEST_F(Exported, RandomDamageIsRefusedOrHarmless) {
   EXPECT_GT(refused, 75);
 }
 
+TEST_F(Exported, CallsThatWouldReachBeyondTheirTensorsAreRefused) {
+  auto alias = with_json(graph_record, [](json& d) {
+    nodes(d)[1]["target"] = "torch.ops.aten._reshape_alias.default";
+    nodes(d)[1]["inputs"].push_back({{"name", "size"}, {"arg", {{"as_ints", {1000000}}}}, {"kind", 1}});
+    nodes(d)[1]["inputs"].push_back({{"name", "stride"}, {"arg", {{"as_ints", {1}}}}, {"kind", 1}});
+  });
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { load_exported(alias); }),
+              HasSubstr("aten::_reshape_alias is not on the list"));
+}
+
+TEST(ExportedOperators, LengthsThatLibtorchTakesOnTrustAreChecked) {
+  auto check = exported::check_of("aten::_native_batch_norm_legit");
+  ASSERT_NE(check, nullptr);
+  EXPECT_EQ(exported::check_of("aten::batch_norm"), nullptr);
+  Tensor x = at::ones({4, 3}), three = at::ones({3}), two = at::ones({2});
+  using Arguments = std::vector<c10::IValue>;
+  EXPECT_EQ(check(Arguments{x, three, c10::IValue(), three, three, true, 0.1, 1e-5}), "");
+  EXPECT_EQ(check(Arguments{x, c10::IValue(), c10::IValue(), true, 0.1, 1e-5}), "");
+  EXPECT_THAT(check(Arguments{x, three, two, three, three, true, 0.1, 1e-5}),
+              HasSubstr("argument 2 has shape [2], and its input 3 channels"));
+  EXPECT_THAT(check(Arguments{three, three}), HasSubstr("at least 2"));
+}
+
+TEST_F(Exported, OutputsThatAreNoTensorsAreRefused) {
+  auto path = with_json(graph_record, [](json& d) {
+    auto& node = nodes(d)[1];
+    node["target"] = "torch.ops.aten.numel.default";
+    d["graph_module"]["graph"]["outputs"][0] = node["outputs"][0];
+    d["graph_module"]["signature"]["output_specs"][0]["user_output"]["arg"] = node["outputs"][0];
+    nodes(d).erase(nodes(d).begin() + 2, nodes(d).end());
+  });
+  EXPECT_THAT(error_of(ErrorKind::data,
+                       [&] {
+                         load_exported(path).forward(Model::Inputs{at::zeros({5, 3}, at::kDouble)});
+                       }),
+              HasSubstr("an output is no tensor"));
+}
+
 TEST_F(Exported, OperatorsCanBeAllowed) {
   auto path = with_json(graph_record, [](json& d) { nodes(d)[1]["target"] = "torch.ops.aten.i0.default"; });
   EXPECT_THAT(error_of(ErrorKind::data, [&] { load_exported(path); }), HasSubstr("aten::i0"));
