@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <zlib.h>
 
 #include <cmath>
 #include <limits>
@@ -23,11 +24,31 @@ using Texts = std::vector<std::string>;
 using Value = std::variant<Tensor, double, int64_t, bool, std::string, Numbers, Texts>;
 
 constexpr const char* kMetadataKey = "osculant.archive";
+constexpr const char* kChecksumKey = "osculant.checksum";
+
+// Of everything in the archive: the text, then name and bytes of each tensor in the order of the names. A
+// disk that changes a bit of a weight would otherwise go unseen.
+std::string checksum_of(const Archive::Parts& parts) {
+  std::map<std::string, Tensor> sorted;
+  for (const auto& [name, tensor] : parts.tensors) sorted.emplace(name, tensor);
+  auto add = [sum = crc32_z(0, nullptr, 0)](const void* data, size_t bytes) mutable {
+    return sum = bytes > 0 ? crc32_z(sum, static_cast<const Bytef*>(data), bytes) : sum;
+  };
+  auto sum = add(parts.text.data(), parts.text.size());
+  for (const auto& [name, tensor] : sorted) {
+    add(name.data(), name.size());
+    auto dense = tensor.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
+    sum = add(dense.const_data_ptr(), dense.nbytes());
+  }
+  return fmt::format("{:08x}", sum);
+}
 
 template <class... Functions>
 struct Overloaded : Functions... {
   using Functions::operator()...;
 };
+template <class... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;  // clang 14 does not find it
 
 const char* type_name(const Value& value) {
   static constexpr const char* names[] = {"a tensor", "a number",          "a whole number", "a flag",
@@ -113,7 +134,11 @@ Archive Archive::load(const std::string& path, const std::string& kind, int64_t 
   if (found == file.metadata.end())
     fail_data(fmt::format("{}: holds tensors but is no {} (its metadata have no \"{}\")", path, kind,
                           kMetadataKey));
-  return from_parts({found->second, file.tensors}, path, kind, newest);
+  Parts parts{found->second, file.tensors};
+  if (auto sum = file.metadata.find(kChecksumKey);
+      sum != file.metadata.end() && sum->second != checksum_of(parts))
+    fail_data(fmt::format("{}: is damaged: its checksum is wrong", path));
+  return from_parts(parts, path, kind, newest);
 }
 
 Archive Archive::from_parts(const Parts& parts, const std::string& path, const std::string& kind,
@@ -165,7 +190,7 @@ Archive::Parts Archive::parts() const {
 
 void Archive::save(const std::string& path) const {
   Parts parts = this->parts();
-  save_safetensors(path, parts.tensors, {{kMetadataKey, parts.text}});
+  save_safetensors(path, parts.tensors, {{kMetadataKey, parts.text}, {kChecksumKey, checksum_of(parts)}});
 }
 
 const std::string& Archive::kind() const {

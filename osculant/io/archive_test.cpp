@@ -6,11 +6,13 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 
 #include "osculant/base/error.h"
 #include "osculant/base/testing.h"
+#include "osculant/io/atomic_file.h"
 #include "osculant/io/safetensors.h"
 
 namespace osculant {
@@ -125,6 +127,32 @@ TEST_F(ArchiveTest, RefusesOtherKindsNewerVersionsAndDamage) {
     save_safetensors(path_, {{"a", at::ones({1})}}, {{"osculant.archive", text}});
     EXPECT_THAT(message_of([&] { Archive::load(path_, "test", 3); }), HasSubstr(path_)) << text;
   }
+}
+
+// A checkpoint on a bad disk: no flipped bit gives other contents than were saved.
+TEST_F(ArchiveTest, FindsEveryFlippedBit) {
+  Archive archive("test", 1);
+  archive.put("w", at::arange(4, at::kDouble));
+  archive.put("step", 41);
+  archive.save(path_);
+  const auto good = read_file(path_);
+  int found = 0, bits = 0;
+  for (size_t i = 0; i < good.size(); ++i)
+    for (int bit = 0; bit < 8; ++bit, ++bits) {
+      auto flipped = good;
+      flipped[i] = static_cast<char>(flipped[i] ^ (1 << bit));
+      std::filesystem::remove(path_);
+      std::ofstream(path_, std::ios::binary) << flipped;
+      try {
+        auto back = Archive::load(path_, "test", 1);
+        EXPECT_TRUE(back.tensor("w").equal(at::arange(4, at::kDouble))) << i;
+        EXPECT_EQ(back.integer("step"), 41) << i;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::data);
+        ++found;
+      }
+    }
+  EXPECT_GT(found, 0.9 * bits);  // the rest are those of spaces and of the checksum's own name
 }
 
 }  // namespace
