@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <set>
 #include <string_view>
+#include <unordered_map>
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
@@ -20,6 +22,9 @@ namespace osculant {
 namespace {
 
 std::string text_of(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    fail_data(fmt::format("{}: is a folder; expected a table", path));
   std::ifstream in(path, std::ios::binary);
   if (!in) fail_data(fmt::format("{}: cannot be read", path));
   std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -156,12 +161,11 @@ std::vector<std::string> sorted_classes(const std::vector<std::string>& labels) 
     auto value = number_of(label);
     return value && *value == std::floor(*value);
   };
-  if (std::all_of(classes.begin(), classes.end(), whole))
-    std::sort(classes.begin(), classes.end(),
-              [](const auto& a, const auto& b) { return *number_of(a) < *number_of(b); });
-  else
-    std::sort(classes.begin(), classes.end());
+  std::sort(classes.begin(), classes.end());
   classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
+  if (std::all_of(classes.begin(), classes.end(), whole))
+    std::stable_sort(classes.begin(), classes.end(),
+                     [](const auto& a, const auto& b) { return *number_of(a) < *number_of(b); });
   return classes;
 }
 
@@ -209,14 +213,16 @@ CsvTable load_csv(const std::string& path, const CsvOptions& options) {
   Tensor y;
   if (options.classes) {
     classes = options.class_names.empty() ? sorted_classes(labels) : options.class_names;
+    std::unordered_map<std::string, int64_t> number_of_class;
+    for (const auto& name : classes) number_of_class.emplace(name, std::ssize(number_of_class));
     std::vector<int64_t> numbers;
     for (size_t i = 0; i < labels.size(); ++i) {
-      auto found = std::find(classes.begin(), classes.end(), labels[i]);
-      if (found == classes.end())
+      auto found = number_of_class.find(labels[i]);
+      if (found == number_of_class.end())
         fail_data(fmt::format(
             "{}:{}: column \"{}\" is \"{}\", a class that the training data do not have: {}", path, lines[i],
             layout.header[layout.targets[0]], labels[i], fmt::join(classes, ", ")));
-      numbers.push_back(found - classes.begin());
+      numbers.push_back(found->second);
     }
     y = at::tensor(numbers, at::kLong);
   } else {

@@ -85,5 +85,23 @@ TEST_F(Csv, WhatIsWrongIsNamedWithItsLine) {
   EXPECT_THAT(message_of([] { load_csv("/nowhere/at/all.csv"); }), HasSubstr("cannot be read"));
 }
 
+// 40,000 lines of as many classes: a search through the list for each would take a minute.
+TEST_F(Csv, AsManyClassesAsLines) {
+  std::string text = "a,kind\n";
+  for (int i = 0; i < 40000; ++i) text += fmt::format("1,c{:05}\n", i);
+  auto table = read(text, {.classes = true});
+  EXPECT_EQ(table.classes.size(), 40000u);
+  EXPECT_TRUE(table.data.examples().targets[0].tensor.equal(at::arange(40000)));
+}
+
+TEST_F(Csv, NumbersWrittenInTwoWaysAreTwoClasses) {
+  auto table = read("a,kind\n1,1\n2,1.0\n3,1\n4,1.0\n", {.classes = true});
+  EXPECT_THAT(table.classes, ElementsAre("1", "1.0"));
+}
+
+TEST_F(Csv, AFolderIsNoTable) {
+  EXPECT_THAT(message_of([] { load_csv(testing::TempDir(), {}); }), HasSubstr("is a folder"));
+}
+
 }  // namespace
 }  // namespace osculant

@@ -14,10 +14,14 @@
 #include <vector>
 
 #include "osculant/base/error.h"
+#include "osculant/base/memory.h"
+#include "osculant/base/text.h"
 #include "osculant/io/descriptor.h"
 
 namespace osculant {
 namespace {
+
+constexpr int most_dimensions = 16;
 
 static_assert(std::endian::native == std::endian::little, "bytes are swapped from big endian");
 
@@ -35,6 +39,7 @@ class Reader {
     ::gzbuffer(file_.get(), 1 << 18);
   }
 
+  const std::string& path() const { return path_; }
   [[noreturn]] void bad(const std::string& what) const { fail_data(fmt::format("{}: {}", path_, what)); }
 
   // Fewer than asked only at the end of the file.
@@ -105,6 +110,8 @@ Header read_header(Reader& reader) {
   if (magic[0] != 0 || magic[1] != 0)
     reader.bad(fmt::format("is no IDX file: begins with {:02X} {:02X} instead of 00 00", magic[0], magic[1]));
   Header header{type_of(magic[2], reader), {}, 0};
+  if (magic[3] > most_dimensions)
+    reader.bad(fmt::format("has {} dimensions, at most {} can be", magic[3], most_dimensions));
   std::vector<unsigned char> sizes(size_t{4} * magic[3]);
   if (reader.read_some(sizes.data(), sizes.size()) != sizes.size())
     reader.bad(fmt::format("is cut short in its {} dimensions", magic[3]));
@@ -125,11 +132,18 @@ void swap_bytes(unsigned char* data, size_t bytes, size_t element) {
     for (size_t i = 0; i < bytes; i += element) std::reverse(data + i, data + i + element);
 }
 
-// Grows with what is there: dimensions that lie do not make it allocate.
+// Grows with what is there: dimensions that lie do not make it allocate. A packed file can hold a thousand
+// times its size, so that it is stopped where memory would end.
 std::vector<unsigned char> read_elements(Reader& reader, const Header& header) {
   std::vector<unsigned char> data;
+  const auto available = static_cast<uint64_t>(available_memory());
   for (size_t chunk = size_t{1} << 24; data.size() < header.bytes; chunk *= 2) {
     size_t have = data.size(), want = std::min(chunk, header.bytes - have);
+    if (have + want > available / 2)  // growing keeps the old beside the new
+      fail(ErrorKind::memory,
+           fmt::format("{}: dimensions [{}] take {}, and {} of memory is free", reader.path(),
+                       fmt::join(header.shape, ", "), format_bytes(static_cast<int64_t>(header.bytes)),
+                       format_bytes(static_cast<int64_t>(available))));
     data.resize(have + want);
     size_t got = reader.read_some(data.data() + have, want);
     if (got < want)

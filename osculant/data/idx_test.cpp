@@ -78,6 +78,7 @@ TEST_F(IdxTest, RefusesDamage) {
   EXPECT_THAT(refusal(bytes({0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255})),
               HasSubstr("overflow"));
   EXPECT_THAT(refusal(bytes({0, 0, 8, 2, 255, 255, 255, 255, 0, 255, 255, 255, 1})), HasSubstr("it has 1"));
+  EXPECT_THAT(refusal(bytes({0, 0, 8, 17}) + std::string(68, 1)), HasSubstr("has 17 dimensions, at most 16"));
   auto zipped = compressed(matrix_);
   EXPECT_THAT(refusal(zipped.substr(0, zipped.size() - 3)), HasSubstr("cut short"));
   zipped[zipped.size() - 8] ^= 1;  // the checksum

@@ -25,6 +25,7 @@ using json = nlohmann::json;
 static_assert(std::endian::native == std::endian::little, "safetensors are little endian");
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // as the format's own library
+constexpr size_t kMostDimensions = 64;            // of libtorch's kernels
 
 struct Dtype {
   const char* name;
@@ -163,6 +164,8 @@ class Reader {
 
   std::vector<int64_t> read_shape(const std::string& name, const json& value) const {
     if (!value.is_array()) bad(name, "shape must be an array");
+    if (value.size() > kMostDimensions)
+      bad(name, fmt::format("shape has {} dimensions, at most {} can be", value.size(), kMostDimensions));
     std::vector<int64_t> shape;
     for (const auto& d : value) {
       if (!d.is_number_unsigned() || d.get<uint64_t>() > std::numeric_limits<int64_t>::max())

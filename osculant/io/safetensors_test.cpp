@@ -167,6 +167,13 @@ TEST_F(SafetensorsTest, RefusesHolesOverlapsAndBytesLeftOver) {
   EXPECT_THAT(refusal(), AllOf(HasSubstr("has 8 bytes of data"), HasSubstr("cover 4")));
 }
 
+TEST_F(SafetensorsTest, RefusesMoreDimensionsThanTensorsHave) {
+  std::string ones = "1";
+  for (int i = 0; i < 64; ++i) ones += ",1";
+  write_raw(fmt::format(R"({{"a":{{"dtype":"U8","shape":[{}],"data_offsets":[0,1]}}}})", ones), "1");
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("\"a\""), HasSubstr("65 dimensions, at most 64")));
+}
+
 TEST_F(SafetensorsTest, RefusesFilesThatAreNotThere) {
   EXPECT_THAT(refusal(), HasSubstr("No such file or directory"));
   std::string folder = testing::TempDir();
