@@ -1,5 +1,6 @@
 // Levenberg-Marquardt on small fits, float64, one thread: steps to a target over 30 seeds, and the time that
-// a larger fit takes. Times are those of the whole of minimize(), in milliseconds.
+// a larger fit takes. Times are those of the whole of minimize(), in milliseconds of the processor, beside
+// those of peers on the same fit (bench/peers/least_squares.py).
 
 #include <torch/nn.h>
 
@@ -127,7 +128,7 @@ void times_to(const Fit& fit, const std::string& problem, const Contender& conte
 int main(int argc, char** argv) {
   namespace methods = osculant::methods;
   using osculant::DampingRule;
-  auto arguments = bench::parse_arguments(argc, argv, 7);
+  auto arguments = bench::parse_arguments(argc, argv, 5);
   at::set_num_threads(1);
   std::vector<bench::Row> rows;
   steps_to(sine(), "1-5-1, sine", "0.002", rows);
