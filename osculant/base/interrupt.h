@@ -12,4 +12,10 @@ void request_interrupt(
     int signal);  // what the handler does; for tests and for programs with their own handlers
 void clear_interrupt();
 
+// Where several processes share a run, all must find the same at the same poll: interrupt_signal() then tells
+// what was agreed on last, and pending_interrupt() what has reached this process.
+void share_interrupts();
+int pending_interrupt();
+void agree_on_interrupt(int signal);
+
 }  // namespace osculant

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <iostream>
 #include <new>
 
@@ -12,6 +11,7 @@
 #include "osculant/base/text.h"
 #include "osculant/cli/command.h"
 #include "osculant/cli/terminal.h"
+#include "osculant/comm/communicator.h"
 
 namespace osculant::cli {
 namespace {
@@ -34,21 +34,17 @@ int exit_code(ErrorKind kind) {
   return exit_bug;
 }
 
+// A mistake that every process met is told by the first. One that cannot go on alone says so, and ends the
+// others.
 int complain(int code, const std::string& message) {
-  print_message("osculant: " + message);
-  return code;
-}
-
-// Many processes that each believe to be the only one would write over each other.
-void refuse_mpirun() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
-    const char* size = std::getenv(name);
-    if (size == nullptr || std::atoi(size) <= 1) continue;
-    fail_usage(
-        fmt::format("started by mpirun as one of {} processes, and this build has no MPI: start it without "
-                    "mpirun",
-                    size));
+  const auto& world = world_communicator();
+  if (world.alone() || all_processes_fail()) {
+    print_message("osculant: " + message);
+    end_processes();
+    return code;
   }
+  std::cerr << printable(fmt::format("osculant: process {}: {}\n", world.rank(), message)) << std::flush;
+  abort_processes(code);
 }
 
 std::vector<std::string> command_names(CLI::App& tool) {
@@ -86,8 +82,8 @@ int run(int argc, char** argv) {
       "5 numerical failure, 6 cannot write, 130/143 interrupted (with a checkpoint).\n\n"
       "Example:\n"
       "  osculant analyze --model m.pt2 --data train.safetensors --loss cross_entropy --eigenvalues 5");
-  for (auto add :
-       {add_init, add_check, add_analyze, add_advise, add_train, add_compare, add_evaluate, add_methods, add_report})
+  for (auto add : {add_init, add_check, add_analyze, add_advise, add_train, add_compare, add_evaluate,
+                   add_methods, add_report})
     add(tool, status);
   try {
     tool.parse(argc, argv);
@@ -107,8 +103,10 @@ bool says_out_of_memory(const std::string& message) {
 
 int guarded_run(int argc, char** argv) {
   try {
-    refuse_mpirun();
-    return run(argc, argv);
+    start_processes();
+    int status = run(argc, argv);
+    end_processes();
+    return status;
   } catch (const Error& error) {
     return complain(exit_code(error.kind()), error.what());
   } catch (const c10::Error& error) {

@@ -5,6 +5,8 @@
 #include <filesystem>
 
 #include "osculant/base/interrupt.h"
+#include "osculant/comm/communicator.h"
+#include "osculant/io/single_writer.h"
 #include "osculant/report/page.h"
 
 namespace osculant::cli {
@@ -48,6 +50,7 @@ int run_in_folder(const FolderCommand& command, RunConfig config, const RunOptio
   PlanRecord plan = command.plan(problem, config);
   if (options.resume() && command.require_same) command.require_same(config.run.out, config);
   print_message("plan: " + to_text(plan));
+  world_communicator().least(0);  // all have seen the folder as it was
   ResultDirectory folder(config.run.out, options.existing());
   folder.write("run.toml", config.to_toml());
   Result result;
@@ -56,8 +59,10 @@ int run_in_folder(const FolderCommand& command, RunConfig config, const RunOptio
     result = command.work(problem, config, folder, progress);
   }
   result.plan = plan;
+  result.processes = world_communicator().size();
+  result.traffic = world_communicator().traffic();
   folder.write("result.json", to_json(result));
-  write_report(folder.path());
+  if (writes_files()) write_report(folder.path());
   print_result(result, options);
   if (!options.json())
     print_out(

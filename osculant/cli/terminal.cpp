@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "osculant/base/error.h"
+#include "osculant/io/single_writer.h"
 
 namespace osculant::cli {
 namespace {
@@ -57,21 +58,25 @@ std::string printable(const std::string& text) {
 }
 
 void print_out(const std::string& text) {
+  if (!writes_files()) return;
   std::cout << printable(text) << std::flush;
   if (!std::cout) fail(ErrorKind::write, "cannot write to the standard output");
 }
 
 void print_message(const std::string& text) {
+  if (!writes_files()) return;
   std::cerr << clear_live() << printable(text) << std::endl;
 }
 
 ProgressLine::ProgressLine() : live_(isatty(STDERR_FILENO) == 1) {}
 
 ProgressLine::~ProgressLine() {
+  if (!writes_files()) return;
   std::cerr << clear_live() << std::flush;
 }
 
 void ProgressLine::show(const std::string& text) {
+  if (!writes_files()) return;
   if (shown_ && since_last_.seconds() < (live_ ? live_interval : quiet_interval)) return;
   if (!live_ && !shown_ && since_last_.seconds() < quiet_interval) return;
   shown_ = true;

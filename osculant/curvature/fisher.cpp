@@ -126,6 +126,10 @@ QuadraticForm SampledFisher::quadratic_form(const Tensor& v) const {
     if (options_.draws > 1) variance += (p.square() * q.var(0)).sum().item<double>() / M;
     return std::vector<Tensor>{at::zeros_like(V[0])};
   });
+  Tensor sums = at::tensor({form.value, variance}, at::kDouble);
+  linearization_->objective().communicator().all_reduce_sum(sums);
+  form.value = sums[0].item<double>();
+  variance = sums[1].item<double>();
   form.standard_error = options_.draws > 1 ? std::sqrt(variance) : std::numeric_limits<double>::quiet_NaN();
   return form;
 }

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "osculant/base/error.h"
+#include "osculant/io/single_writer.h"
 
 namespace osculant {
 namespace {
@@ -48,6 +49,7 @@ int sync_directory_of(const std::string& target) {
 }  // namespace
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(resolve(path)) {
+  if (!writes_files()) return;
   struct stat info;
   bool exists = ::stat(target_.c_str(), &info) == 0;
   if (exists && S_ISDIR(info.st_mode)) fail_write(path_, EISDIR);
@@ -70,10 +72,12 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(const void* data, size_t bytes) {
+  if (!writes_files()) return;
   if (int error = file_.write_all(data, bytes)) fail_write(path_, error);
 }
 
 void AtomicFile::commit() {
+  if (!writes_files()) return;
   if (int error = sync(file_)) fail_write(path_, error);
   if (int error = file_.close()) fail_write(path_, error);
   if (temporary_.empty()) return;

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "osculant/base/error.h"
+#include "osculant/io/single_writer.h"
 
 namespace osculant {
 namespace {
@@ -29,6 +30,7 @@ int64_t end_of_last_line(const Descriptor& file, int64_t size, const std::string
 }  // namespace
 
 LineFile::LineFile(std::string path, Mode mode) : path_(std::move(path)) {
+  if (!writes_files()) return;
   int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_APPEND | (mode == Mode::create ? O_TRUNC : 0);
   file_ = Descriptor(::open(path_.c_str(), flags, 0666));
   if (!file_.open()) fail_write(path_, errno);
@@ -41,6 +43,7 @@ LineFile::LineFile(std::string path, Mode mode) : path_(std::move(path)) {
 void LineFile::append(std::string_view line) {
   if (line.find('\n') != std::string_view::npos)
     fail(ErrorKind::internal, fmt::format("{}: a line to append holds a newline", path_));
+  if (!writes_files()) return;
   std::string text(line);
   text += '\n';
   if (int error = file_.write_all(text.data(), text.size())) {
@@ -51,11 +54,13 @@ void LineFile::append(std::string_view line) {
 }
 
 void LineFile::sync() {
+  if (!writes_files()) return;
   if (::fdatasync(file_.get()) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
     fail_write(path_, errno);
 }
 
 void LineFile::truncate(int64_t size) {
+  if (!writes_files()) return;
   if (size < 0 || size > size_)
     fail_data(fmt::format("{}: has {} bytes and cannot be cut to {}", path_, size_, size));
   if (::ftruncate(file_.get(), size) != 0) fail_write(path_, errno);

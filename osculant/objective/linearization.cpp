@@ -29,6 +29,10 @@ Linearization::Linearization(Objective objective, Needs needs)
     fail_usage(
         "objective: is a function of the parameters alone; Gauss-Newton, Fisher and Jacobian products need "
         "outputs and a loss (use the Hessian, or give the objective as model, loss and data)");
+  // What is one thing for a whole batch, or no sum over examples, every process computes for itself.
+  bool coupled = std::any_of(objective_.terms().begin(), objective_.terms().end(),
+                             [](const Term& term) { return term.model.couples_examples(); });
+  if (coupled || needs_.jacobian || !objective_.has_outputs()) objective_ = objective_.on_one_process();
   for (size_t t = 0; t < objective_.terms().size(); ++t) {
     const auto& term = objective_.terms()[t];
     if (term.model.couples_examples() && term.data.batches() > 1 &&
@@ -39,13 +43,18 @@ Linearization::Linearization(Objective objective, Needs needs)
           "are those of no one objective; call model.train(false), or linearize on a single batch");
     for (int64_t b = 0; b < term.data.batches(); ++b) {
       int64_t rest = term.data.examples() - b * term.data.batch_size();
-      state_->slots.push_back({.term = t, .batch = b, .examples = std::min(term.data.batch_size(), rest)});
+      int64_t examples = std::min(term.data.batch_size(), rest);
+      state_->slots.push_back({.term = t,
+                               .batch = b,
+                               .examples = examples,
+                               .share = share_of(examples, objective_.communicator())});
     }
   }
   if (!objective_.has_outputs()) state_->slots.push_back({});
   const auto& regularizers = objective_.regularizers();
-  if (std::any_of(regularizers.begin(), regularizers.end(), [](const auto& r) { return !r->of_data(); }))
-    state_->slots.push_back({.regularizers = true});
+  bool of_parameters =
+      std::any_of(regularizers.begin(), regularizers.end(), [](const auto& r) { return !r->of_data(); });
+  if (of_parameters && objective_.communicator().is_first()) state_->slots.push_back({.regularizers = true});
   state_->epoch = objective_.layout().epoch();
 }
 
@@ -85,6 +94,7 @@ void Linearization::first_pass() {
   // After the terms a function of the parameters has a place, then the regularisers of parameters alone.
   Tensor sums = at::zeros({static_cast<int64_t>(terms) + 2}, f64), denominators = at::zeros_like(sums);
   std::vector<Tensor> gradients(terms + 2);
+  std::vector<int64_t> outputs;  // entries of each slot's
   bool graphs = needs_.hessian || needs_.gauss_newton || needs_.jacobian;
   bool derivatives = needs_.gradient || needs_.hessian;
   Needs sweep = needs_;
@@ -111,7 +121,7 @@ void Linearization::first_pass() {
     }
     sums[at] += slot.graph->sum();
     denominators[at] += slot.graph->denominator();
-    s.outputs_size += slot.graph->outputs_size();
+    if (slot.term) outputs.push_back(slot.share.size() > 0 ? slot.graph->outputs_size() : 0);
     if (needs_.gradient) slot.graph->add_gradient(gradients[t]);
     if (!needs_.hessian && !needs_.jacobian) slot.graph->release_gradient();
     if (!graphs) slot.graph.reset();
@@ -149,9 +159,23 @@ void Linearization::first_pass() {
       s.gradient.add_(gradients[t], scale);
     }
   }
+  s.data_finite = objective_.communicator().least(s.data_finite ? 1 : 0) > 0;
   if (needs_.gradient) objective_.communicator().all_reduce_sum(s.gradient);
+  s.place_outputs(objective_.communicator(), outputs);
   if (!s.penalties.empty()) sweep_penalties();
   s.swept = true;
+}
+
+// Outputs in the order of the batches, a batch's in the order of the processes.
+void Linearization::State::place_outputs(const Communicator& communicator, const std::vector<int64_t>& own) {
+  auto count = static_cast<int64_t>(own.size());
+  Tensor sizes = at::zeros({count, communicator.size()}, at::kLong);
+  sizes.select(1, communicator.rank()).copy_(at::tensor(own, at::kLong));
+  communicator.all_reduce_sum(sizes);
+  Tensor ends = sizes.flatten().cumsum(0).view_as(sizes);
+  outputs_size = count > 0 ? ends[-1][-1].item<int64_t>() : 0;
+  Tensor begins = (ends - sizes).select(1, communicator.rank()).contiguous();
+  outputs_begin.assign(begins.data_ptr<int64_t>(), begins.data_ptr<int64_t>() + count);
 }
 
 // u is known: what R adds to value and gradient, and the graphs that its Hessian products are taken from.
@@ -176,6 +200,7 @@ void Linearization::sweep_penalties() {
     s.report.bytes += bytes;
     s.report.bytes_per_batch = std::max(s.report.bytes_per_batch, slot.bytes);
   });
+  s.penalties.share_gradient();
   if (needs_.gradient) s.penalties.add_gradient_to(s.gradient);
 }
 
@@ -294,7 +319,8 @@ Tensor Linearization::output_product(const Tensor& V, const OutputMap& M) {
   require(needs_.gauss_newton, "a product through the outputs", "gauss_newton");
   return product(V, "output_product", false,
                  [&](const BatchGraph& graph, const State::Slot& slot, Tensor& flat, const auto& v) {
-                   int64_t first = slot.batch * objective_.terms()[*slot.term].data.batch_size();
+                   int64_t first =
+                       slot.batch * objective_.terms()[*slot.term].data.batch_size() + slot.share.begin;
                    graph.add_output_product(flat, v, M, *slot.term, first, state_->scale_of(slot));
                  });
 }

@@ -15,14 +15,18 @@ Tensor Linearization::jacobian_product(const Tensor& v) {
   first_pass();
   check_epoch();
   auto parts = objective_.layout().unflatten(v);
-  std::vector<Tensor> Jv;
+  Tensor Jv = at::zeros({state_->outputs_size}, objective_.layout().options());
+  auto begin = state_->outputs_begin.begin();
   auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
-    Jv.push_back(graph.jacobian_product(parts));
+    if (slot.share.size() > 0)
+      Jv.narrow(0, *begin, graph.outputs_size()).copy_(graph.jacobian_product(parts));
+    ++begin;
     objective_.charge(Price::jacobian_product + (rebuilt ? kRebuiltOutputs : 0),
                       static_cast<double>(slot.examples));
   };
   state_->visit_graphs(objective_, {.gauss_newton = true}, visit);
-  return at::cat(Jv);
+  objective_.communicator().all_reduce_sum(Jv);
+  return Jv;
 }
 
 Tensor Linearization::gauss_newton_gram(const Tensor& V) {
@@ -57,10 +61,11 @@ Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
     fail_usage(fmt::format("jacobian_transpose_product: w has shape {}: must be [{}]", c10::str(w.sizes()),
                            state_->outputs_size));
   Tensor flat = at::zeros({objective_.parameters()}, objective_.layout().options());
-  int64_t begin = 0;
+  auto begin = state_->outputs_begin.begin();
   auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
-    graph.add_jacobian_transpose_product(flat, w.narrow(0, begin, graph.outputs_size()));
-    begin += graph.outputs_size();
+    if (slot.share.size() > 0)
+      graph.add_jacobian_transpose_product(flat, w.narrow(0, *begin, graph.outputs_size()));
+    ++begin;
     objective_.charge(Price::jacobian_transpose_product + (rebuilt ? kRebuiltOutputs : 0),
                       static_cast<double>(slot.examples));
   };
@@ -80,9 +85,10 @@ Tensor Linearization::mean_squared_gradients(int64_t probes, RandomStream& rando
   auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
     auto examples = static_cast<double>(slot.examples);
     for (int64_t p = 0; p < probes; ++p) {
-      Tensor row = sums[*slot.term][p];
-      graph.add_weighted_gradient(row, random.rademacher({slot.examples}, row.options()),
-                                  state_->scale_of(slot));
+      Tensor row = sums[*slot.term][p], signs = random.rademacher({slot.examples}, row.options());
+      if (slot.share.size() > 0)
+        graph.add_weighted_gradient(row, signs.narrow(0, slot.share.begin, slot.share.size()),
+                                    state_->scale_of(slot));
     }
     objective_.charge(Price::jacobian_transpose_product, examples, count);
     if (rebuilt) objective_.charge(Price::forward, examples);

@@ -14,13 +14,14 @@
 // What the sources of Linearization share.
 namespace osculant {
 
-// A batch of a term and, while the budget lasts, its graphs. A function of the parameters is a slot too, with
-// no term, and so are the regularisers of parameters alone.
+// This process's share of a batch of a term and, while the budget lasts, its graphs. A function of the
+// parameters is a slot too, with no term, and so are the regularisers of parameters alone.
 struct Linearization::State {
   struct Slot {
     std::optional<size_t> term = std::nullopt;
     int64_t batch = 0;
-    int64_t examples = 0;
+    int64_t examples = 0;  // of the whole batch: what work is priced by
+    Share share = {0, 0};  // of these, the process's own
     bool regularizers = false;
     std::unique_ptr<BatchGraph> graph = nullptr;
     Penalties::Features features = {};
@@ -35,8 +36,9 @@ struct Linearization::State {
   std::vector<double> scale;  // of a term: weight / total denominator
   double value = 0;
   Tensor gradient;
-  bool data_finite = true;  // the data terms' value, and where R depends on the data their gradient
-  int64_t outputs_size = 0;
+  bool data_finite = true;   // the data terms' value, and where R depends on the data their gradient
+  int64_t outputs_size = 0;  // of all processes
+  std::vector<int64_t> outputs_begin;  // of a slot's share among them
   GraphReport report;
   Penalties penalties;
 
@@ -49,15 +51,27 @@ struct Linearization::State {
   template <class Visit>
   void visit_features(const Objective& objective, Visit visit);
 
+  void place_outputs(const Communicator& communicator, const std::vector<int64_t>& own);
   double scale_of(const Slot& slot) const { return slot.term ? scale[*slot.term] : 1.0; }
   void drop(Slot& slot);
 };
+
+// A process with no example of a batch takes the first with weight 0.
+template <class Slot>
+Batch shared_batch(const Objective& objective, const Slot& slot) {
+  Batch batch = objective.batch(*slot.term, slot.batch);
+  if (slot.share.size() == slot.examples) return batch;
+  if (slot.share.size() > 0) return batch.slice(slot.share.begin, slot.share.end);
+  batch = batch.slice(0, 1);
+  batch.weights = at::zeros({1}, objective.layout().options());
+  return batch;
+}
 
 template <class Slot>
 std::unique_ptr<BatchGraph> make_graph(const Objective& objective, const Slot& slot, const Needs& needs) {
   if (slot.term) {
     const Term& of = objective.terms()[*slot.term];
-    return std::make_unique<BatchGraph>(of, objective.batch(*slot.term, slot.batch), needs);
+    return std::make_unique<BatchGraph>(of, shared_batch(objective, slot), needs);
   }
   at::AutoGradMode mode(needs.gradient || needs.hessian);
   Tensor value = slot.regularizers ? objective.penalty_value() : objective.function_value();

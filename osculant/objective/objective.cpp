@@ -4,7 +4,6 @@
 #include <torch/types.h>
 
 #include "osculant/base/error.h"
-#include "osculant/base/memory.h"
 #include "osculant/objective/linearization.h"
 
 namespace osculant {
@@ -20,9 +19,9 @@ struct Objective::State {
     CostLedger ledger;
     double examples = 1;         // of the whole training set, over all terms: what 1 ge is
     int64_t memory_budget = -1;  // -1: not asked for yet
-    const Communicator* communicator = &serial_communicator();
   };
   std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+  const Communicator* communicator = &world_communicator();
 };
 
 namespace {
@@ -83,7 +82,7 @@ CostLedger& Objective::ledger() const {
   return state_->shared->ledger;
 }
 const Communicator& Objective::communicator() const {
-  return *state_->shared->communicator;
+  return *state_->communicator;
 }
 
 int64_t Objective::examples() const {
@@ -97,7 +96,7 @@ int64_t Objective::batches() const {
 }
 
 int64_t Objective::memory_budget() const {
-  if (state_->shared->memory_budget < 0) state_->shared->memory_budget = available_memory() / 2;
+  if (state_->shared->memory_budget < 0) state_->shared->memory_budget = fair_share_of_memory();
   return state_->shared->memory_budget;
 }
 
@@ -133,6 +132,12 @@ Objective Objective::with_regularizers(std::vector<std::shared_ptr<const Regular
 
 Objective Objective::without_regularizers() const {
   return with_regularizers({});
+}
+
+Objective Objective::on_one_process() const {
+  auto state = std::make_shared<State>(*state_);
+  state->communicator = &serial_communicator();
+  return Objective(std::move(state));
 }
 
 Objective Objective::advanced() const {

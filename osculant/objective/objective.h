@@ -79,7 +79,11 @@ class Objective {
   int64_t memory_budget() const;
   void set_memory_budget(int64_t bytes) const;
 
+  // Values, gradients and products share the examples of each batch among these processes. Who walks the data
+  // by `batch` sees all of it, on every process.
   const Communicator& communicator() const;
+  // The same objective, which every process computes whole.
+  Objective on_one_process() const;
 
   // For those that walk the data themselves (Linearization, per-example quantities).
   Batch batch(size_t term, int64_t i) const;  // on the parameters' device, in their dtype

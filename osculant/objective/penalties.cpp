@@ -85,6 +85,10 @@ void Penalties::add_gradient(Features& features, double scale, bool again) {
   }
 }
 
+void Penalties::share_gradient() {
+  for (auto& item : items_) objective_.communicator().all_reduce_sum(item.gradient);
+}
+
 void Penalties::add_gradient_to(Tensor& gradient) const {
   for (const auto& item : items_) gradient.add_(item.gradient);
 }

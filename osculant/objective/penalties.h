@@ -33,6 +33,7 @@ class Penalties {
 
   // The second sweep. `again`: products will be asked for.
   void add_gradient(Features& features, double scale, bool again);
+  void share_gradient();  // among processes
   void add_gradient_to(Tensor& gradient) const;
   // The graphs of features built anew, without touching the gradient.
   void keep_graphs(Features& features) const;

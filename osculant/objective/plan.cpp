@@ -37,7 +37,7 @@ template <class Function>
 double seconds_of(Function f) {
   Stopwatch watch;
   f();
-  return watch.seconds();
+  return world_communicator().of_first(watch.seconds());
 }
 
 Measured measure(const Objective& objective, const PlannedWork& work) {

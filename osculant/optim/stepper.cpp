@@ -214,8 +214,9 @@ StepRecord Stepper::make(const std::function<void(StepRecord&)>& work) {
     restore_total(objective_.ledger(), before);
     return record;
   }
-  finish(record, seconds + watch.seconds(),
-         equivalents + objective_.ledger().gradient_equivalents() - before);
+  // One clock for all processes: budgets are decided by it.
+  double spent = objective_.communicator().of_first(seconds + watch.seconds());
+  finish(record, spent, equivalents + objective_.ledger().gradient_equivalents() - before);
   return record;
 }
 

@@ -4,6 +4,8 @@
 #include <filesystem>
 
 #include "osculant/base/error.h"
+#include "osculant/comm/communicator.h"
+#include "osculant/io/single_writer.h"
 #include "osculant/spectrum/eigen_file.h"
 #include "osculant/study/analysis_part.h"
 
@@ -56,7 +58,7 @@ fs::path kept_file(const MatrixInHand& matrix) {
 }
 
 void keep(const MatrixInHand& matrix) {
-  if (matrix.folder.empty()) return;
+  if (matrix.folder.empty() || !writes_files()) return;
   fs::create_directories(kept_folder(matrix.folder));
   save_eigenpairs(matrix.pairs, kept_file(matrix).string());
 }
@@ -70,15 +72,20 @@ EigenResult load(const MatrixInHand& matrix, const fs::path& file) {
   return pairs;
 }
 
+// The same for all processes, of whom one writes.
+bool is_there(const fs::path& file) {
+  return world_communicator().of_first(fs::exists(file) ? 1 : 0) > 0;
+}
+
 bool restore(MatrixInHand& matrix) {
-  if (!fs::exists(kept_file(matrix))) return false;
+  if (!is_there(kept_file(matrix))) return false;
   matrix.pairs = load(matrix, kept_file(matrix));
   return true;
 }
 
 // Vectors to begin with: those of an interrupted session, or of another analysis.
 Tensor start_of(const MatrixInHand& matrix, const std::string& other) {
-  if (!matrix.folder.empty() && fs::exists(kept_file(matrix))) return load(matrix, kept_file(matrix)).vectors;
+  if (!matrix.folder.empty() && is_there(kept_file(matrix))) return load(matrix, kept_file(matrix)).vectors;
   if (other.empty()) return {};
   fs::path file =
       fs::is_directory(other) ? kept_folder(other) / (matrix.kind.name + ".safetensors") : fs::path(other);
@@ -106,6 +113,7 @@ int64_t eigensolver_products(int64_t pairs) {
 }
 
 void discard_kept_pairs(const std::string& folder) {
+  if (!writes_files()) return;
   std::error_code ignored;
   fs::remove_all(kept_folder(folder), ignored);
 }

@@ -11,6 +11,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/text.h"
+#include "osculant/comm/communicator.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/study/build_model.h"
 #include "osculant/study/load_data.h"
@@ -40,7 +41,7 @@ at::Device device_of(const RunConfig& config) {
 
 int64_t resolve_memory_budget(RunConfig& config) {
   std::string& text = config.run.memory_budget;
-  int64_t bytes = text == "half" ? available_memory() / 2 : parse_bytes("run.memory_budget", text);
+  int64_t bytes = text == "half" ? fair_share_of_memory() : parse_bytes("run.memory_budget", text);
   text = std::to_string(bytes);
   return bytes;
 }

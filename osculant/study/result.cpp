@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "osculant/base/error.h"
+#include "osculant/comm/communicator.h"
 #include "osculant/study/contestant_log.h"
 #include "osculant/study/spectrum_fields.h"
 
@@ -177,6 +178,11 @@ std::string to_json(const Result& result) {
   record["cost"] = {{"gradient_equivalents", result.cost.gradient_equivalents},
                     {"seconds", result.cost.seconds},
                     {"peak_bytes", result.cost.peak_bytes}};
+  if (result.processes > 1)
+    record["cost"]["communication"] = {{"processes", result.processes},
+                                       {"reductions", result.traffic.calls},
+                                       {"bytes", result.traffic.bytes},
+                                       {"seconds", result.traffic.seconds}};
   if (!result.notes.empty()) record["notes"] = result.notes;
   // File and layer names may hold bytes that are no UTF-8.
   return record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "osculant/comm/communicator.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/optim/options.h"
 #include "osculant/study/advice_record.h"
@@ -168,6 +169,8 @@ struct CostRecord {
 
 struct Result {
   std::string command;
+  int processes = 1;            // that shared the work
+  Traffic traffic;              // of the first of them
   std::string status = "done";  // done, interrupted, failed
   ModelRecord model;
   DataRecord data;

@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "osculant/base/error.h"
+#include "osculant/comm/communicator.h"
 #include "osculant/io/atomic_file.h"
+#include "osculant/io/single_writer.h"
 
 namespace osculant {
 namespace {
@@ -89,6 +91,7 @@ std::optional<std::string> finished_result(const std::string& path) {
 }
 
 ResultDirectory::ResultDirectory(std::string path, Existing existing) : path_(std::move(path)) {
+  if (!writes_files()) return;
   make_folder(path_);
   lock_ = lock_folder(path_);
   try {
@@ -101,7 +104,7 @@ ResultDirectory::ResultDirectory(std::string path, Existing existing) : path_(st
 }
 
 ResultDirectory::~ResultDirectory() {
-  close(lock_);
+  if (lock_ >= 0) close(lock_);
 }
 
 void ResultDirectory::write(const std::string& name, const std::string& text) const {
@@ -109,7 +112,7 @@ void ResultDirectory::write(const std::string& name, const std::string& text) co
 }
 
 std::string default_result_directory(const std::string& command) {
-  std::time_t now = std::time(nullptr);
+  auto now = static_cast<std::time_t>(world_communicator().of_first(static_cast<double>(std::time(nullptr))));
   std::tm local{};
   localtime_r(&now, &local);
   std::string base = fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", command, local);

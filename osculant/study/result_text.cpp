@@ -162,6 +162,10 @@ std::string to_text(const Result& result) {
   out += fmt::format("\nCost: {} ge, {}, at most {} of memory\n",
                      format_number(result.cost.gradient_equivalents), format_seconds(result.cost.seconds),
                      format_bytes(result.cost.peak_bytes));
+  if (result.processes > 1)
+    out += fmt::format("Communication of {} processes: {} in {} reductions, {}\n", result.processes,
+                       format_bytes(result.traffic.bytes), format_count(result.traffic.calls),
+                       format_seconds(result.traffic.seconds));
   return out;
 }
 

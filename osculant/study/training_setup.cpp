@@ -8,6 +8,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
+#include "osculant/comm/communicator.h"
 #include "osculant/objective/weight_decay.h"
 #include "osculant/optim/regularizer_table.h"
 #include "osculant/study/named_options.h"
@@ -207,7 +208,7 @@ GradientCost measure_gradient(const Problem& problem, const Objective& objective
   cost.advance = equivalents([&] { batch.advanced(); });
   Stopwatch watch;
   plain.value_and_gradient();
-  cost.seconds = watch.seconds() / share;
+  cost.seconds = world_communicator().of_first(watch.seconds()) / share;
   return cost;
 }
 

@@ -12,6 +12,7 @@
 #include "osculant/base/log.h"
 #include "osculant/base/text.h"
 #include "osculant/io/safetensors.h"
+#include "osculant/io/single_writer.h"
 #include "osculant/study/checkpoint_files.h"
 
 namespace osculant {
@@ -146,6 +147,7 @@ void Checkpoints::on_end(const Summary& summary, const Minimizer& minimizer) {
 }
 
 void Checkpoints::save(const Minimizer& minimizer) {
+  if (!writes_files()) return;
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) fail(ErrorKind::write, fmt::format("{}: {}", folder_, error.message()));

@@ -1,5 +1,6 @@
 """Wrong usage and run files: what is said, and exit code 2. Help, version and init."""
 
+import os
 import unittest
 
 from harness import DATA, USAGE, CliTest
@@ -53,6 +54,7 @@ class Usage(CliTest):
         self.tool("train", "--set", "model.activation=tanh", *self.cloud_problem(), "--method", "sgd", "--steps", "1", "--out", "t")
         self.assertIn('activation = "tanh"', (self.folder / "t/run.toml").read_text().replace("'", '"'))
 
+    @unittest.skipIf(os.environ.get("OSCULANT_MPI") == "ON", "built with MPI")
     def test_under_mpirun_without_mpi(self):
         self.refused(USAGE, "methods", says="mpirun", env={"OMPI_COMM_WORLD_SIZE": "2"})
         self.tool("methods", env={"OMPI_COMM_WORLD_SIZE": "1"})
