@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "osculant/base/stopwatch.h"
@@ -28,17 +29,17 @@ std::string processor() {
 }
 
 [[noreturn]] void usage(const char* program) {
-  std::cerr << "usage: " << program << " --out FILE [--rounds N]\n";
+  std::cerr << "usage: " << program << " --out FILE [--rounds N] [--first SEED] [--only NAME;NAME]\n";
   std::exit(2);
 }
 
 }  // namespace
 
 Row row_of(const Work& work, std::vector<double> rounds) {
-  std::sort(rounds.begin(), rounds.end());
-  return {work.problem,   work.name,     rounds[rounds.size() / 2],
-          rounds.front(), rounds.back(), static_cast<int64_t>(rounds.size()),
-          work.bar};
+  auto sorted = rounds;
+  std::sort(sorted.begin(), sorted.end());
+  return {work.problem,      work.name, sorted[sorted.size() / 2], sorted.front(), sorted.back(),
+          std::move(rounds), work.bar};
 }
 
 std::vector<Row> measure_interleaved(const std::function<void()>& reference, const std::vector<Work>& works,
@@ -68,7 +69,8 @@ void write(const Record& record, const std::string& path) {
                     {"median", row.median},
                     {"low", row.low},
                     {"high", row.high},
-                    {"rounds", row.rounds}});
+                    {"rounds", row.rounds.size()},
+                    {"values", row.rounds}});
     if (row.bar) rows.back()["bar"] = *row.bar;
   }
   nlohmann::json json = {
@@ -87,7 +89,8 @@ void write(const Record& record, const std::string& path) {
 }
 
 Arguments parse_arguments(int argc, char** argv, int64_t default_rounds) {
-  Arguments arguments{"", default_rounds};
+  Arguments arguments;
+  arguments.rounds = default_rounds;
   for (int i = 1; i < argc; i += 2) {
     std::string name = argv[i];
     if (i + 1 == argc) usage(argv[0]);
@@ -95,12 +98,21 @@ Arguments parse_arguments(int argc, char** argv, int64_t default_rounds) {
       arguments.out = argv[i + 1];
     } else if (name == "--rounds") {
       arguments.rounds = std::atoll(argv[i + 1]);
+    } else if (name == "--first") {
+      arguments.first = std::atoll(argv[i + 1]);
+    } else if (name == "--only") {
+      std::stringstream names(argv[i + 1]);
+      for (std::string one; std::getline(names, one, ';');) arguments.only.push_back(one);
     } else {
       usage(argv[0]);
     }
   }
   if (arguments.out.empty() || arguments.rounds < 1) usage(argv[0]);
   return arguments;
+}
+
+bool Arguments::wants(const std::string& name) const {
+  return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
 }
 
 }  // namespace osculant::bench

@@ -20,7 +20,7 @@ struct Work {
 struct Row {
   std::string problem, work;
   double median, low, high;  // in units of the reference; over rounds
-  int64_t rounds;
+  std::vector<double> rounds;
   std::optional<double> bar;
 };
 
@@ -41,10 +41,14 @@ struct Record {
 // As bench/report.py reads it, with versions and machine.
 void write(const Record& record, const std::string& path);
 
-// `--out FILE` and `--rounds N`; ends the program with a message on anything else.
+// `--out FILE`, `--rounds N`, `--first SEED` and `--only NAME;NAME`; ends the program with a message on
+// anything else.
 struct Arguments {
   std::string out;
-  int64_t rounds;
+  int64_t rounds = 1;
+  int64_t first = 0;              // seed of the first round
+  std::vector<std::string> only;  // of what is measured; empty: all
+  bool wants(const std::string& name) const;
 };
 Arguments parse_arguments(int argc, char** argv, int64_t default_rounds);
 

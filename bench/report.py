@@ -2,11 +2,14 @@
 """report.py OUT RECORD...: joins records of one benchmark into OUT.json and a Markdown table, OUT.md, printed too.
 
 A record: {"benchmark", "unit", "versions": {...}, "machine": {...}, "rows": [{"problem", "work", "by", "median",
-"low", "high", "rounds", "bar"?}], "wide"?}. Rows of one (problem, work) come together; `bar` stands in the row of osculant.
+"low", "high", "rounds", "values"?, "bar"?}], "wide"?}. Rows of one (problem, work) come together; `bar` stands in the row
+of osculant. Rows of several records that differ in their `values` alone become one; a value of null is a miss, infinity.
 A wide record has a line a problem and a column a work.
 """
 
 import json
+import math
+import statistics
 import sys
 from pathlib import Path
 
@@ -18,6 +21,8 @@ def verdict(row: dict) -> str:
 
 
 def number(x: float) -> str:
+    if math.isinf(x):
+        return "never"
     return f"{x:.2f}" if x == 0 or abs(x) >= 0.1 else f"{x:.1e}"
 
 
@@ -59,11 +64,26 @@ def table(rows: list[dict], unit: str) -> str:
     return "\n".join([f"Medians in units of {unit} (smallest to largest round).", "", *written(lines)])
 
 
+def merged(rows: list[dict]) -> list[dict]:
+    """One row of all those about the same work."""
+    together: dict[tuple, list[dict]] = {}
+    for row in rows:
+        together.setdefault((row["problem"], row["work"], row["by"]), []).append(row)
+    result = []
+    for same in together.values():
+        values = [math.inf if x is None else x for row in same for x in row.get("values", [])]
+        if values:
+            same[0] |= {"values": values, "median": statistics.median_high(values), "low": min(values),
+                        "high": max(values), "rounds": len(values)}
+        result.append(same[0])
+    return result
+
+
 def main() -> None:
     out, records = Path(sys.argv[1]), [json.loads(Path(name).read_text()) for name in sys.argv[2:]]
     joined = {"benchmark": records[0]["benchmark"], "unit": records[0]["unit"], "machine": records[0]["machine"],
               "versions": {key: value for record in records for key, value in record["versions"].items()},
-              "rows": [row for record in records for row in record["rows"]]}
+              "rows": merged([row for record in records for row in record["rows"]])}
     out.with_suffix(".json").write_text(json.dumps(joined, indent=1) + "\n")
     machine = ", ".join(f"{key} {value}" for key, value in {**joined["machine"], **joined["versions"]}.items())
     rows = joined["rows"]
