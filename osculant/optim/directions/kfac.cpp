@@ -26,7 +26,8 @@ void KfacMethodOptions::check() const {
     require_between(name, share, 0, 1);
   }
   require_at_least("factor_interval", static_cast<double>(factor_interval), 1);
-  require_at_least("inverse_interval", static_cast<double>(inverse_interval), 1);
+  require_non_negative("inverse_interval", static_cast<double>(inverse_interval));
+  require_non_negative("max_relative_step", max_relative_step);
   require_at_least("max_dimension", static_cast<double>(max_dimension), 1);
 }
 
@@ -49,9 +50,11 @@ void visit(OptionVisitor& v, KfacMethodOptions& o) {
   v.number("factor_decay", o.factor_decay, "in [0, 1]", "decay of the means of factors");
   v.number("factor_share", o.factor_share, "in (0, 1]", "of the batch, for factors");
   v.integer("factor_interval", o.factor_interval, ">= 1", "steps between updates of the factors");
-  v.integer("inverse_interval", o.inverse_interval, ">= 1",
-            "steps between refreshes of inverses, or of eigenbases");
+  v.integer("inverse_interval", o.inverse_interval, ">= 0",
+            "steps between refreshes of inverses, or of eigenbases; 0: 1 to 10, by their cost");
   v.number("model_share", o.model_share, "in (0, 1]", "of the batch, for the quadratic model");
+  v.number("max_relative_step", o.max_relative_step, ">= 0",
+           "a step by the model is no longer than this times the length of theta; 0: no limit");
   v.integer("max_dimension", o.max_dimension, ">= 1", "a factor with more rows is split into blocks");
 }
 
@@ -74,6 +77,11 @@ bool same_form(const KroneckerBlock& a, const KroneckerBlock& b) {
 // Into tensors of its own: old + share (fresh - old).
 void mix(const BlockDiagonal& mean, const BlockDiagonal& fresh, double share) {
   for (size_t i = 0; i < mean.blocks().size(); ++i) mean.blocks()[i].lerp_(fresh.blocks()[i], share);
+}
+
+// Stored as a checkpoint stores them, so that products round the same way after it was loaded.
+BlockDiagonal in_order(const BlockDiagonal& B) {
+  return *B.mapped([](const Tensor& block) { return std::optional(block.contiguous()); });
 }
 
 // What the two methods have in common: means of factors, and what steps are made of once there is a
@@ -159,7 +167,7 @@ class Preconditioned : public Direction {
   // (F + lambda I)^-1 x, from the means as they are.
   virtual Tensor precondition(const StepContext& context, const Tensor& x, double lambda) = 0;
   // After the means have moved, by these samples.
-  virtual void moved(const std::vector<LayerSample>& samples, double share) {}
+  virtual void moved(const StepContext& context, const std::vector<LayerSample>& samples, double share) {}
   virtual bool wants_samples() const { return false; }
 
   static void save(Archive& archive, const std::string& name, const BlockDiagonal& B) {
@@ -173,6 +181,20 @@ class Preconditioned : public Direction {
       blocks.push_back(
           archive.tensor(fmt::format("{}.{}", name, i)).to(layout.device(), layout.dtype()).clone());
     return BlockDiagonal(std::move(blocks));
+  }
+
+  // c: the price of a refresh, in cubes of the factors' sides.
+  int64_t inverse_interval(const StepContext& context, double c) const {
+    if (options_.inverse_interval > 0) return options_.inverse_interval;
+    double cubes = 0, examples = 0;
+    for (const auto& block : means_)
+      for (const auto* side : {&block.inputs, &block.outputs})
+        for (const auto& B : side->blocks())
+          if (B.dim() == 3) cubes += static_cast<double>(B.size(0)) * std::pow(B.size(-1), 3);
+    const Objective& batch = context.linearization.objective();
+    for (const auto& term : batch.terms()) examples += static_cast<double>(term.data.examples());
+    double steps = c * cubes / (examples * static_cast<double>(batch.parameters()));
+    return std::clamp<int64_t>(static_cast<int64_t>(std::ceil(steps)), 1, 10);
   }
 
   void say(const std::string& what) {
@@ -216,7 +238,7 @@ class Preconditioned : public Direction {
     if (updates_ == 1 && !fresh.untapped().empty())
       say(fmt::format("a diagonal for {}, which no layer tells: {}", fresh.untapped()[0].name,
                       fresh.untapped()[0].reason));
-    moved(samples, share);
+    moved(context, samples, share);
   }
 
   // p = a d + b s, the least of g'p + p'(G + lambda I)p / 2.
@@ -232,11 +254,19 @@ class Preconditioned : public Direction {
     if (!std::isfinite(gram.sum().item<double>())) return step;
     auto best = SubspaceModel::of_gram(std::move(columns), context.gradient, gram).minimize(0);
     if (!best.displacement.defined()) return step;
-    step.displacement = best.displacement;
-    step.slope = best.slope;
     double norm = space.norm(best.displacement);
-    step.predicted_change = best.predicted_change - lambda * norm * norm / 2;
+    double curvature = 2 * (best.predicted_change - best.slope) - lambda * norm * norm;
+    double share = allowed_share(context, space, norm);
+    step.displacement = best.displacement * share;
+    step.slope = share * best.slope;
+    step.predicted_change = step.slope + share * share * curvature / 2;
     return step;
+  }
+
+  double allowed_share(const StepContext& context, const VectorSpace& space, double norm) const {
+    if (options_.max_relative_step == 0 || norm == 0) return 1;
+    double theta = space.norm(context.linearization.objective().layout().theta());
+    return std::min(1.0, options_.max_relative_step * std::max(1.0, theta) / norm);
   }
 
   LayerSampler sampler_;
@@ -285,7 +315,7 @@ class KfacDirection : public Preconditioned {
     constexpr double moved_far = 1.5;
     lambda = std::max(lambda, 1e-20);
     bool far = lambda > moved_far * lambda_ || lambda * moved_far < lambda_;
-    if (!inverse_ || age_ >= options_.inverse_interval || far) invert(space_of(context), lambda);
+    if (!inverse_ || age_ >= inverse_interval(context, 1) || far) invert(space_of(context), lambda);
     return inverse_ ? inverse_->apply(x) : x / lambda;
   }
 
@@ -344,12 +374,16 @@ class EkfacDirection : public Preconditioned {
  protected:
   bool wants_samples() const override { return true; }
 
-  void moved(const std::vector<LayerSample>& samples, double share) override {
+  void moved(const StepContext& context, const std::vector<LayerSample>& samples, double share) override {
     bool first = bases_.empty();
-    if (first || age_ >= options_.inverse_interval) {
+    if (first || age_ >= inverse_interval(context, 4)) {
       auto found = first ? eigen_blocks(means_) : refreshed(bases_, means_);
       if (found) {
         bases_ = *std::move(found);
+        for (auto& block : bases_) {
+          block.inputs = in_order(block.inputs);
+          block.outputs = in_order(block.outputs);
+        }
         age_ = 0;
       } else {
         say("no eigenvectors, the last are kept");

@@ -17,11 +17,14 @@ struct KfacMethodOptions {
                                 1e-4};  // lambda: on batches its gain ratio flatters, and it would vanish
   ScoreGradients gradients = ScoreGradients::automatic;
   WeightSharing sharing = WeightSharing::expand;
-  double factor_decay = 0.95;     // of the means of A and G, 1 - 1/k until then
-  double factor_share = 1;        // of the step's batch, for factors
-  int64_t factor_interval = 1;    // steps between updates of the factors
-  int64_t inverse_interval = 10;  // steps between refreshes of inverses or eigenbases
-  double model_share = 1;         // of the step's batch, for the quadratic model
+  double factor_decay = 0.95;   // of the means of A and G, 1 - 1/k until then
+  double factor_share = 1;      // of the step's batch, for factors
+  int64_t factor_interval = 1;  // steps between updates of the factors
+  // Steps between refreshes of inverses or eigenbases; 0: as often as costs little beside a step, see below.
+  int64_t inverse_interval = 0;
+  double model_share = 1;  // of the step's batch, for the quadratic model
+  // A step by the model is no longer than this times max(1, norm(theta)); 0: as long as it is.
+  double max_relative_step = 0.1;
   int64_t max_dimension = 4096;
   void check() const;
 };
@@ -37,9 +40,14 @@ void visit(OptionVisitor& visitor, EkfacMethodOptions& options);
 //
 // lambda follows the gain ratio of the undamped model. With a learning rate given p = eta d + momentum s.
 //
-// Inverses are refreshed every `inverse_interval` steps, and when lambda has moved by half since. A batch
-// whose factors are not finite leaves the means as they were. Parameters that no layer tells have the mean of
-// a diagonal.
+// Where the gradient is noise alone, on a plateau, the model of a batch fits that batch, lambda runs down,
+// and the one step that leaves would be many times as long as theta: units saturate for good.
+// `max_relative_step` is against that.
+//
+// Inverses are refreshed every `inverse_interval` steps, and when lambda has moved by half since. By itself
+// the interval is c sum of d^3 / (b n), d the sides of the factors, b the batch's examples, c = 1 for
+// inverses and 4 for eigenbases, between 1 and 10: a tenth or so of a step. A batch whose factors are not
+// finite leaves the means as they were. Parameters that no layer tells have the mean of a diagonal.
 std::unique_ptr<Direction> kfac_direction(const KfacMethodOptions& options);
 
 // The same in the eigenbases of the factors with corrected eigenvalues, and lambda added to them (George et

@@ -33,7 +33,7 @@ TEST(KfacMethod, stepsToTheLeastOfItsModel) {
   double lambda = 0.3;
   for (bool corrected : {false, true}) {
     auto objective = deep_linear();
-    KfacMethodOptions options{.gradients = ScoreGradients::exact};
+    KfacMethodOptions options{.gradients = ScoreGradients::exact, .max_relative_step = 0};
     auto direction = corrected ? ekfac_direction(options) : kfac_direction(options);
     Step step = testing::propose(*direction, objective, lambda);
 
@@ -58,7 +58,9 @@ TEST(KfacMethod, findsItsMomentum) {
   Stepper stepper(objective,
                   methods::kfac({.damping = {.rule = DampingRule::fixed, .initial = 0.1},
                                  .gradients = ScoreGradients::exact,
-                                 .factor_decay = 0}),
+                                 .factor_decay = 0,
+                                 .inverse_interval = 10,
+                                 .max_relative_step = 0}),
                   {});
   Tensor start = objective.layout().theta().clone();
   ASSERT_TRUE(stepper.step().accepted);
@@ -73,6 +75,46 @@ TEST(KfacMethod, findsItsMomentum) {
   Tensor y = at::linalg_solve(P.t().mm(G).mm(P), -P.t().mv(g));
   ASSERT_TRUE(stepper.step().accepted);
   EXPECT_LT(relative_difference(objective.layout().theta() - here, P.mv(y)), 1e-9);
+}
+
+// The step of the least along the same direction, cut, and what the model says of the cut one.
+TEST(KfacMethod, keepsItsStepsShort) {
+  auto objective = deep_linear();
+  KfacMethodOptions options{.gradients = ScoreGradients::exact, .max_relative_step = 0};
+  auto direction = kfac_direction(options);
+  Step whole = testing::propose(*direction, objective, 0.3);
+  options.max_relative_step = 1e-3;
+  direction = kfac_direction(options);
+  Step cut = testing::propose(*direction, objective, 0.3);
+  double length = 1e-3 * objective.layout().theta().norm().item<double>(),
+         share = length / whole.displacement.norm().item<double>();
+  EXPECT_NEAR(cut.displacement.norm().item<double>(), length, 1e-12);
+  EXPECT_LT(relative_difference(cut.displacement, share * whole.displacement), 1e-12);
+  Tensor g = objective.value_and_gradient().second, p = cut.displacement,
+         Gp = GaussNewton(objective).apply(p);
+  EXPECT_NEAR(cut.predicted_change, g.dot(p).item<double>() + p.dot(Gp).item<double>() / 2, 1e-12);
+  EXPECT_NEAR(cut.slope, g.dot(p).item<double>(), 1e-12);
+}
+
+// With few examples an inverse is dear beside a step, with many it is cheap: as often as told by hand.
+TEST(KfacMethod, refreshesInversesByTheirCost) {
+  auto theta_after = [](int64_t examples, int64_t interval) {
+    Tensor X = normal({examples, 6}, 71), W = normal({6, 6}, 72).requires_grad_();
+    Model model({{"W", W}},
+                [=](const Model::Inputs& x) { return Model::Outputs{at::linear(x[0], W).tanh()}; });
+    Objective objective(model, MeanSquaredError(), Dataset(X, normal({examples, 6}, 73)).full());
+    Stepper stepper(objective,
+                    methods::kfac({.damping = {.rule = DampingRule::fixed, .initial = 0.1},
+                                   .gradients = ScoreGradients::exact,
+                                   .inverse_interval = interval}),
+                    {});
+    for (int i = 0; i < 9; ++i) stepper.step();
+    return objective.layout().theta().clone();
+  };
+  // 2 * 6^3 / (36 b): 12 / b.
+  EXPECT_TRUE(theta_after(12, 0).equal(theta_after(12, 1)));
+  EXPECT_TRUE(theta_after(4, 0).equal(theta_after(4, 3)));
+  EXPECT_FALSE(theta_after(4, 1).equal(theta_after(4, 3)));
 }
 
 TEST(KfacMethod, takesFewStepsWhereItsCurvatureIsExact) {
