@@ -42,7 +42,7 @@ std::string format_count(int64_t count) {
 }
 
 std::string format_number(double value) {
-  return fmt::format("{:.4g}", value);
+  return std::isnan(value) ? "nan" : fmt::format("{:.4g}", value);  // never "-nan"
 }
 
 int64_t parse_bytes(std::string_view field, std::string_view text) {

@@ -12,7 +12,7 @@ namespace {
 
 std::string bytes_of(const Record& record) {
   double bytes = number(record, "bytes");
-  return std::isnan(bytes) ? "unknown" : format_bytes(static_cast<int64_t>(bytes));
+  return std::isnan(bytes) ? "unknown" : format_bytes(whole(bytes));
 }
 
 std::string seconds_of(const Record& record) {

@@ -11,14 +11,16 @@
 #include "osculant/report/assets.h"
 #include "osculant/report/comparison_page.h"
 #include "osculant/report/training_page.h"
+#include "osculant/study/result_files.h"
 
 namespace osculant {
 namespace {
 
 Record parse_result(const ReportFiles& files) {
   Record result = Record::parse(files.result, nullptr, /*allow_exceptions=*/false);
-  if (!result.is_object() || number(result, "schema") != 1)
-    throw Error(ErrorKind::data, fmt::format("{}/result.json: expected a result of schema 1", files.folder));
+  std::string path = files.folder + "/result.json";
+  if (!result.is_object()) fail_data(fmt::format("{}: damaged: it is no JSON object", path));
+  require_known_schema(number(result, "schema"), path);
   return result;
 }
 
@@ -66,7 +68,7 @@ Section cost_section(const Record& result) {
   const Record &plan = part(result, "plan"), &cost = part(result, "cost");
   auto bytes = [](const Record& record, const char* field) {
     double value = number(record, field);
-    return std::isnan(value) ? std::string("unknown") : format_bytes(static_cast<int64_t>(value));
+    return std::isnan(value) ? std::string("unknown") : format_bytes(whole(value));
   };
   auto seconds = [](const Record& record) {
     double value = number(record, "seconds");
@@ -150,6 +152,7 @@ std::string render_report(const ReportFiles& files) {
 
 std::string write_report(const std::string& folder) {
   std::string path = folder + "/report.html";
+  refuse_links(folder);
   write_file(path, render_report(read_report_files(folder)));
   return path;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -37,9 +39,15 @@ inline std::string shown(const Record& record, const char* field) {
   return shown(number(record, field));
 }
 
+// The nearest whole number; a file may say 1e300.
+inline int64_t whole(double value) {
+  constexpr double most = 9e18;
+  return std::isnan(value) ? 0 : static_cast<int64_t>(std::round(std::clamp(value, -most, most)));
+}
+
 inline std::string shown_count(const Record& record, const char* field) {
   double value = number(record, field);
-  return std::isnan(value) ? "unknown" : format_count(static_cast<int64_t>(value));
+  return std::isnan(value) ? "unknown" : format_count(whole(value));
 }
 
 inline std::vector<double> numbers(const Record& record, const char* field) {
@@ -61,7 +69,7 @@ inline std::string interval(const Record& value) {
 inline std::string count_interval(const Record& value) {
   double low = number(value, "low"), high = number(value, "high"), middle = number(value, "value");
   if (std::isnan(middle) || std::isnan(low) || std::isnan(high)) return "unknown";
-  auto whole = [](double count) { return format_count(std::lround(count)); };
+  auto whole = [](double count) { return format_count(osculant::whole(count)); };
   if (low == high) return whole(low) + ", exact";
   return whole(middle) + " (" + whole(low) + " to " + whole(high) + ")";
 }

@@ -174,7 +174,7 @@ class Analysis {
         consider_curvature(*result_.gradient_flow, layer_curvature(result_.spectrum.back().second));
       if (interrupt_signal() != 0) break;
     }
-    result_.status = interrupt_signal() != 0 ? "interrupted" : "done";
+    result_.status = interrupt_signal() != 0 ? "interrupted" : finite_ ? "done" : "failed";
     note_cost();
     return std::move(result_);
   }
@@ -230,6 +230,7 @@ class Analysis {
         return interrupt_signal() == 0;
       };
       part.measure(matrix);
+      finite_ = finite_ && matrix.pairs.stop != EigenStop::non_finite;
       record.products = before + A->products();
       if (interrupt_signal() != 0) return;
       if (!finished) record.finished.push_back(part.name);
@@ -257,6 +258,7 @@ class Analysis {
   Objective objective_;
   Result result_;
   PartialAnalysis earlier_;
+  bool finite_ = true;  // every product so far
   AnalysisProgress progress_;
 };
 

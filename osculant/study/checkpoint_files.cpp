@@ -8,7 +8,9 @@ namespace fs = std::filesystem;
 
 int64_t step_of(const fs::path& checkpoint) {
   std::string name = checkpoint.stem().string();
-  bool ours = name.starts_with("step-") && name.size() > 5 && checkpoint.extension() == ".safetensors" &&
+  constexpr size_t most = 5 + 18;  // digits that any int64 holds
+  bool ours = name.starts_with("step-") && name.size() > 5 && name.size() <= most &&
+              checkpoint.extension() == ".safetensors" &&
               name.find_first_not_of("0123456789", 5) == std::string::npos;
   return ours ? std::stoll(name.substr(5)) : -1;
 }

@@ -17,7 +17,8 @@ using Json = nlohmann::ordered_json;
 
 Json to_record(const OptionMap& options) {
   Json record = Json::object();
-  for (const auto& [name, value] : options) std::visit([&](const auto& held) { record[name] = held; }, value);
+  for (const auto& option : options)
+    std::visit([&](const auto& held) { record[option.first] = held; }, option.second);
   return record;
 }
 

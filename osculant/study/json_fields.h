@@ -85,7 +85,7 @@ class JsonReader {
   template <class T>
   void operator()(const char* name, std::optional<T>& value) {
     auto found = object_.find(name);
-    if (found != object_.end() && !found->is_null()) read(*found, value.emplace());
+    if (found != object_.end() && !found->is_null()) read(*found, *(value = T{}));
   }
 
   template <class T>

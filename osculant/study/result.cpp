@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "osculant/base/error.h"
 #include "osculant/comm/communicator.h"
 #include "osculant/study/contestant_log.h"
+#include "osculant/study/result_files.h"
 #include "osculant/study/spectrum_fields.h"
 
 namespace osculant {
@@ -152,6 +154,7 @@ PartialAnalysis partial_analysis(const std::string& path) {
     Json record = Json::parse(in);
     PartialAnalysis partial;
     if (record.value("command", "") != "analyze") return {};
+    require_known_schema(record.value("schema", std::nan("")), path);
     if (record.contains("spectrum")) JsonReader::read(record.at("spectrum"), partial.spectrum);
     partial.gradient_equivalents = record.at("cost").at("gradient_equivalents").get<double>();
     partial.seconds = record.at("cost").at("seconds").get<double>();
@@ -162,7 +165,10 @@ PartialAnalysis partial_analysis(const std::string& path) {
 }
 
 std::string to_json(const Result& result) {
-  Json record{{"schema", 1}, {"command", result.command}, {"version", version()}, {"status", result.status}};
+  Json record{{"schema", result_schema},
+              {"command", result.command},
+              {"version", version()},
+              {"status", result.status}};
   record["model"] = to_record(result.model);
   record["data"] = {{"examples", result.data.examples}, {"test_examples", result.data.test_examples}};
   if (result.objective) record["objective"] = to_record(*result.objective);

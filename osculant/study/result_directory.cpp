@@ -7,32 +7,24 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <vector>
 
 #include "osculant/base/error.h"
 #include "osculant/comm/communicator.h"
 #include "osculant/io/atomic_file.h"
 #include "osculant/io/single_writer.h"
+#include "osculant/study/result_files.h"
 
 namespace osculant {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Everything a run writes.
-const std::vector<std::string>& known_entries() {
-  static const std::vector<std::string> names{
-      "result.json",       "report.html",      "run.toml",
-      "metrics.jsonl",     "best.safetensors", "parameters.safetensors",
-      "contestants.jsonl", "checkpoints",      "eigenpairs"};
-  return names;
-}
 
 bool holds_results(const fs::path& path) {
   for (const auto& name : known_entries())
@@ -86,7 +78,11 @@ std::optional<std::string> finished_result(const std::string& path) {
   if (!in) return std::nullopt;
   std::string text{std::istreambuf_iterator<char>(in), {}};
   auto record = nlohmann::json::parse(text, nullptr, false);
-  if (!record.is_object() || record.value("status", "") != "done") return std::nullopt;
+  if (!record.is_object()) return std::nullopt;
+  auto schema = record.find("schema"), status = record.find("status");
+  if (status == record.end() || *status != "done") return std::nullopt;
+  require_known_schema(schema != record.end() && schema->is_number() ? schema->get<double>() : std::nan(""),
+                       path + "/result.json");
   return text;
 }
 
@@ -97,6 +93,7 @@ ResultDirectory::ResultDirectory(std::string path, Existing existing) : path_(st
   try {
     require_usable(path_, existing);
     if (existing == Existing::overwrite) remove_results(path_);
+    refuse_links(path_);
   } catch (...) {
     close(lock_);
     throw;

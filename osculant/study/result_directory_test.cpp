@@ -7,6 +7,8 @@
 #include <fstream>
 
 #include "osculant/base/error.h"
+#include "osculant/study/checkpoint_files.h"
+#include "osculant/study/result_files.h"
 
 namespace osculant {
 namespace {
@@ -70,7 +72,7 @@ TEST_F(ResultDirectoryTest, OnlyADoneResultIsFinished) {
   ResultDirectory directory(path(), Existing::refuse);
   directory.write("result.json", R"({"status": "interrupted"})");
   EXPECT_FALSE(finished_result(path()).has_value());
-  directory.write("result.json", R"({"status": "done"})");
+  directory.write("result.json", R"({"status": "done", "schema": 1})");
   EXPECT_TRUE(finished_result(path()).has_value());
   directory.write("result.json", R"({"status": )");
   EXPECT_FALSE(finished_result(path()).has_value());
@@ -80,6 +82,39 @@ TEST_F(ResultDirectoryTest, AFolderThatCannotBeMadeIsAnErrorOfWriting) {
   fs::create_directories(folder_);
   std::ofstream(folder_ / "a") << "a file";
   EXPECT_EQ(kind_of([&] { ResultDirectory a(path(), Existing::refuse); }), ErrorKind::write);
+}
+
+TEST_F(ResultDirectoryTest, NothingIsWrittenThroughALink) {
+  { ResultDirectory(path(), Existing::refuse).write("result.json", "{}"); }
+  std::ofstream(folder_ / "precious") << "x";
+  fs::create_symlink(folder_ / "precious", path() + "/metrics.jsonl");
+  EXPECT_EQ(kind_of([&] { ResultDirectory again(path(), Existing::resume); }), ErrorKind::write);
+  EXPECT_EQ(kind_of([&] { refuse_links(path()); }), ErrorKind::write);
+  { ResultDirectory again(path(), Existing::overwrite); }  // the link goes, what it led to stays
+  EXPECT_FALSE(fs::exists(path() + "/metrics.jsonl"));
+  EXPECT_TRUE(fs::exists(folder_ / "precious"));
+}
+
+TEST_F(ResultDirectoryTest, AResultOfAnotherSchemaIsRefusedByName) {
+  ResultDirectory directory(path(), Existing::refuse);
+  directory.write("result.json", R"({"status": "done", "schema": 0})");
+  try {
+    finished_result(path());
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::data);
+    EXPECT_THAT(error.what(), testing::HasSubstr(path() + "/result.json: expected a result of schema 1"));
+  }
+  directory.write("result.json", R"({"status": 7})");
+  EXPECT_FALSE(finished_result(path()).has_value());
+}
+
+TEST(CheckpointFiles, StepsAreThoseOfTheName) {
+  EXPECT_EQ(step_of("t/step-000000012.safetensors"), 12);
+  EXPECT_EQ(step_of("t/step-999999999999999999.safetensors"), 999999999999999999);
+  for (const char* name : {"step-99999999999999999999.safetensors", "step-.safetensors",
+                           "step-1x.safetensors", "step-1.safetensors.tmp-1-1", "other.safetensors"})
+    EXPECT_EQ(step_of(name), -1) << name;
 }
 
 }  // namespace

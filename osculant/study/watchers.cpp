@@ -67,6 +67,11 @@ void MetricsLog::flush() {
   line_.clear();
 }
 
+void MetricsLog::sync() {
+  flush();
+  file_.sync();
+}
+
 void MetricsLog::on_step(const StepRecord& record, const Minimizer&) {
   flush();
   line_ = to_record(record).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -82,8 +87,7 @@ void MetricsLog::on_evaluation(const Evaluation& evaluation, const Minimizer&) {
 }
 
 void MetricsLog::on_end(const Summary&, const Minimizer&) {
-  flush();
-  file_.sync();
+  sync();
 }
 
 BestWeights::BestWeights(std::string path, std::string metric, bool higher_is_better)
@@ -151,7 +155,7 @@ void Checkpoints::save(const Minimizer& minimizer) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) fail(ErrorKind::write, fmt::format("{}: {}", folder_, error.message()));
-  log_->flush();
+  log_->sync();  // a checkpoint must not tell of lines that a power cut takes
   Archive archive(checkpoint_kind, checkpoint_version);
   auto scope = archive.scope("minimizer");
   minimizer.save(scope);

@@ -23,6 +23,7 @@ class MetricsLog : public Observer {
   void on_end(const Summary& summary, const Minimizer& minimizer) override;
 
   void flush();  // every line so far is in the file
+  void sync();   // and on the disk
   int64_t size() const { return file_.size(); }
   void truncate(int64_t size) { file_.truncate(size); }
 
