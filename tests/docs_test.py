@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """docs_test.py ROOT links | tutorial NAME: what the documentation says is there, and what it says to do works.
 
-links            every relative link and every #heading in README, CONTRIBUTING and docs/ leads somewhere
+links            every relative link and every #heading in README, CONTRIBUTING and docs/ leads somewhere;
+                 docs/exported-programs.md lists the operators that exported programs may call, all and no others
 tutorial NAME    runs docs/NAME.md in a folder of its own: ```python blocks that begin with "# FILE" are written to FILE,
                  ```bash blocks are run in their order, with OSCULANT_TOOL as `osculant`; ```cpp blocks that begin with
                  "// FILE" must be examples/FILE, which the tests build and run
@@ -48,6 +49,14 @@ def check_links(root):
     return broken + [f"docs/{name}: no page links to it" for name in unreached]
 
 
+def operators_not_documented(root):
+    source = (root / "osculant/model/exported_operators.cpp").read_text()
+    allowed = set(re.search(r'allowed_names = R"\((.*?)\)"', source, re.DOTALL)[1].split())
+    page = (root / "docs/exported-programs.md").read_text()
+    listed = set(re.search(r"<!-- operators -->\n```\n(.*?)```", page, re.DOTALL)[1].split())
+    return [f"docs/exported-programs.md: {name} is {'not listed' if name in allowed else 'no operator of the table'}" for name in sorted(allowed ^ listed)]
+
+
 def run_tutorial(root, name):
     tools = Path(tempfile.mkdtemp(prefix="osculant-tutorial-"))
     (tools / "bin").mkdir()
@@ -77,6 +86,6 @@ if __name__ == "__main__":
             import torch
         except ImportError:
             sys.exit(77)
-    trouble = check_links(root) if sys.argv[2] == "links" else run_tutorial(root, sys.argv[3])
+    trouble = check_links(root) + operators_not_documented(root) if sys.argv[2] == "links" else run_tutorial(root, sys.argv[3])
     print("\n".join(trouble))
     sys.exit(1 if trouble else 0)
