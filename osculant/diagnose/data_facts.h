@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "osculant/spectrum/functions.h"
 #include "osculant/tensor/batch.h"
 
 namespace osculant {
@@ -25,12 +26,18 @@ struct DataFacts {
   int64_t contradictions = 0;  // of these, with a different target: noise that no network can fit
   int64_t classes = 0;         // of integer targets, one an example; 0: not classes
   double largest_class = 0, smallest_class = 0;  // shares of the examples
+  // Of up to 2,000 examples of classes, spread over the data, those of whose 10 nearest others 8 or more have
+  // one label: how many, and the share of them that have another label themselves, with Wilson's interval at
+  // 95 %. Labels that were drawn anew are among them, and so are examples of classes that overlap in these
+  // inputs: a share that disagrees, not one that is wrong (k-nearest-neighbour editing, Wilson 1972).
+  int64_t clear_surroundings = 0;
+  Measured disagree = {};  // NaN without any
 
   std::vector<std::string> words() const;  // what of it deserves attention, with its numbers; empty: nothing
 };
 
 // The first input and the first target are looked at. Reads the examples twice; the second moment takes
-// O(examples inputs min(examples, inputs)).
+// O(examples inputs min(examples, inputs)), the neighbours O(2,000^2 inputs).
 DataFacts data_facts(const Batch& examples);
 
 }  // namespace osculant

@@ -78,5 +78,38 @@ TEST(DataFacts, LeavesIndicesAlone) {
   EXPECT_EQ(facts.classes, 2);
 }
 
+// Two classes on the two sides of a plane; 20 % of the labels flipped.
+TEST(DataFacts, LabelsThatWereFlippedDisagreeWithTheirNeighbours) {
+  Tensor x = normal({2000, 8}), clean = (x.select(1, 0) > 0).to(at::kLong);
+  auto without = data_facts(batch(x, clean));
+  EXPECT_LT(without.disagree.high, 0.05);
+  EXPECT_GT(without.clear_surroundings, 500);
+  EXPECT_THAT(without.words(), IsEmpty());
+  Tensor flip = RandomStream(4, "flips").uniform({2000}) < 0.2;
+  auto with = data_facts(batch(x, at::where(flip, 1 - clean, clean)));
+  EXPECT_LE(with.disagree.low, 0.2 + 0.05);  // those near the plane disagree as well
+  EXPECT_GE(with.disagree.high, 0.2);
+  EXPECT_THAT(with.words(), Contains(HasSubstr("Labels disagree with those of inputs nearby")));
+}
+
+// By the definition, one example after the other.
+TEST(DataFacts, DisagreementIsThatOfTheTenNearest) {
+  Tensor x = normal({60, 2}), y = (x.select(1, 0) > 0.3).to(at::kLong);
+  y[7] = 1 - y[7].item<int64_t>();
+  int64_t clear = 0, other = 0;
+  for (int64_t i = 0; i < 60; ++i) {
+    Tensor order = std::get<1>((x - x[i]).square().sum(1).sort());
+    int64_t ones = 0;
+    for (int64_t k = 1; k <= 10; ++k) ones += y[order[k].item<int64_t>()].item<int64_t>();
+    if (ones > 2 && ones < 8) continue;
+    ++clear;
+    other += y[i].item<int64_t>() != (ones >= 8 ? 1 : 0);
+  }
+  auto facts = data_facts(batch(x, y));
+  EXPECT_EQ(facts.clear_surroundings, clear);
+  EXPECT_GE(other, 1);
+  EXPECT_DOUBLE_EQ(facts.disagree.value, static_cast<double>(other) / static_cast<double>(clear));
+}
+
 }  // namespace
 }  // namespace osculant

@@ -139,6 +139,11 @@ class FactFinder {
     tell("data.duplicates", exactly(static_cast<double>(found.duplicates)),
          fmt::format("of {} examples have inputs that came before; {} contradict the first of them",
                      format_count(found.examples), format_count(found.contradictions)));
+    if (!std::isnan(found.disagree.value))
+      tell("data.labels_disagree", {found.disagree.value, found.disagree.low, found.disagree.high},
+           fmt::format("of {} examples whose 10 nearest others agree on a label, 8 or more of them, have "
+                       "another",
+                       format_count(found.clear_surroundings)));
   }
 
   void flow() {
