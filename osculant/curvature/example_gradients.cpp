@@ -20,8 +20,7 @@ struct BatchRows {
   LayerRows rows;
   int64_t first;
 
-  using Columns = std::function<LayerFactors::Cotangents(const LayerFactors&)>;
-  BatchRows(const Objective& objective, const Batch& batch, int64_t first, const Columns& columns)
+  BatchRows(const Objective& objective, const Batch& batch, int64_t first, const RowColumns& columns)
       : factors(objective, 0, batch),
         rows(factors, columns(factors), objective.memory_budget()),
         first(first) {}
@@ -62,7 +61,7 @@ Tensor example_shares(const Objective& objective) {
   return w / w.sum();
 }
 
-void visit_rows(const Objective& objective, const BatchRows::Columns& columns,
+void visit_rows(const Objective& objective, const RowColumns& columns,
                 const std::function<void(const LayerRows&)>& visit) {
   int64_t first = 0;
   for (int64_t b = 0; b < objective.terms()[0].data.batches(); ++b) {
@@ -72,9 +71,25 @@ void visit_rows(const Objective& objective, const BatchRows::Columns& columns,
   }
 }
 
-// Blocks of two batches. The rows of a batch are held as long as the budget has room, made again beyond it.
-void visit_blocks(const Objective& objective, const BatchRows::Columns& columns, double scale,
-                  const BlockVisitor& visit) {
+Tensor assembled(const Objective& objective, int64_t size, const std::string& what,
+                 const std::function<void(const BlockVisitor&)>& blocks) {
+  int64_t bytes = size * size * static_cast<int64_t>(objective.layout().theta().element_size());
+  if (bytes > objective.memory_budget())
+    fail(ErrorKind::memory,
+         fmt::format("{}: {} x {} entries would take {}, the memory budget is {}; visit it by blocks", what,
+                     size, size, format_bytes(bytes), format_bytes(objective.memory_budget())));
+  Tensor matrix = at::empty({size, size}, objective.layout().options());
+  blocks([&](int64_t row, int64_t column, const Tensor& block) {
+    matrix.narrow(0, row, block.size(0)).narrow(1, column, block.size(1)).copy_(block);
+    if (row != column) matrix.narrow(0, column, block.size(1)).narrow(1, row, block.size(0)).copy_(block.t());
+  });
+  return matrix;
+}
+
+}  // namespace
+
+void visit_row_products(const Objective& objective, const RowColumns& columns, double scale,
+                        const BlockVisitor& visit) {
   int64_t batches = objective.terms()[0].data.batches(), first = 0, held_bytes = 0;
   std::vector<std::unique_ptr<BatchRows>> held(static_cast<size_t>(batches));
   std::vector<int64_t> starts;
@@ -101,23 +116,6 @@ void visit_blocks(const Objective& objective, const BatchRows::Columns& columns,
     held[static_cast<size_t>(b)] = std::move(mine);
   }
 }
-
-Tensor assembled(const Objective& objective, int64_t size, const std::string& what,
-                 const std::function<void(const BlockVisitor&)>& blocks) {
-  int64_t bytes = size * size * static_cast<int64_t>(objective.layout().theta().element_size());
-  if (bytes > objective.memory_budget())
-    fail(ErrorKind::memory,
-         fmt::format("{}: {} x {} entries would take {}, the memory budget is {}; visit it by blocks", what,
-                     size, size, format_bytes(bytes), format_bytes(objective.memory_budget())));
-  Tensor matrix = at::empty({size, size}, objective.layout().options());
-  blocks([&](int64_t row, int64_t column, const Tensor& block) {
-    matrix.narrow(0, row, block.size(0)).narrow(1, column, block.size(1)).copy_(block);
-    if (row != column) matrix.narrow(0, column, block.size(1)).narrow(1, row, block.size(0)).copy_(block.t());
-  });
-  return matrix;
-}
-
-}  // namespace
 
 double total_weight(const Objective& objective) {
   const BatchSource& data = objective.terms()[0].data;
@@ -172,7 +170,7 @@ Tensor gradient_products(const Objective& objective, const Tensor& v, Tensor* no
 void visit_gradient_products(const Objective& objective, const BlockVisitor& visit) {
   require_single_gradients(objective, "gradient products");
   double scale = scale_of_examples(objective);
-  visit_blocks(objective, of_loss, scale * scale, visit);
+  visit_row_products(objective, of_loss, scale * scale, visit);
 }
 
 Tensor gradient_products(const Objective& objective) {
@@ -182,7 +180,7 @@ Tensor gradient_products(const Objective& objective) {
 
 void visit_tangent_kernel(const Objective& objective, const BlockVisitor& visit) {
   require_single_gradients(objective, "tangent kernel");
-  visit_blocks(objective, of_outputs, 1, visit);
+  visit_row_products(objective, of_outputs, 1, visit);
 }
 
 Tensor tangent_kernel(const Objective& objective) {

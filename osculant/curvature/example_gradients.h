@@ -28,6 +28,13 @@ Tensor gradient_products(const Objective& objective, const Tensor& v, Tensor* no
 // below the diagonal of blocks.
 using BlockVisitor = std::function<void(int64_t row, int64_t column, const Tensor& block)>;
 
+// Inner products of the rows (i, c) of a family of columns, that many of each example, times `scale`: of an
+// objective's first term, unweighted. The rows of a batch are held as long as the budget has room, and made
+// again beyond it.
+using RowColumns = std::function<LayerFactors::Cotangents(const LayerFactors&)>;
+void visit_row_products(const Objective& objective, const RowColumns& columns, double scale,
+                        const BlockVisitor& visit);
+
 // g_i'g_j, [N, N]. The whole matrix counts against the memory budget, blocks of two batches do not.
 void visit_gradient_products(const Objective& objective, const BlockVisitor& visit);
 Tensor gradient_products(const Objective& objective);

@@ -157,7 +157,7 @@ void BatchGraph::add_weighted_gradient(Tensor& flat, const Tensor& weights, doub
   pull_back(flat, w, scale);
 }
 
-BatchGraph::Root BatchGraph::gauss_newton_root() const {
+BatchGraph::Root BatchGraph::gauss_newton_root(const LayerRoot& by_layers) const {
   if (outputs_.size() != 1)
     fail_usage(
         fmt::format("the dense Jacobian: of models with one output; this one gives {}", outputs_.size()));
@@ -167,23 +167,33 @@ BatchGraph::Root BatchGraph::gauss_newton_root() const {
   auto [S, r] = output_root(*loss_, z, w, batch_);
 
   int64_t C = S.size(2), n = layout_->size(), passes = 0;
-  Tensor r_row = r.reshape({-1});
-  if (auto A = layerwise_jacobian(outputs_[0], S, *layout_)) {
-    // Examples that mix, or rows in another order, show in A'r: it must be J' S r.
-    passes = C;
-    Tensor A_rows = A->view({N * C, n}), Sr = S.matmul(r.unsqueeze(2)).view(z.sizes()), expected;
-    double u = VectorSpace(1, z.options()).epsilon();
-    if (!gradient_.empty() && ((Sr - w).norm() <= 100 * u * w.norm()).item<bool>()) {
-      expected = layout_->flatten(gradient_);
-    } else {
-      expected = at::zeros({n}, z.options());
-      pull_back(expected, {Sr}, 1);
-      ++passes;
+  // Examples that mix, or rows in another order, show in A'r: it must be J' S r.
+  double u = VectorSpace(1, z.options()).epsilon();
+  Tensor expected;
+  auto right = [&](const Tensor& A, const Tensor& residual) {
+    if (!expected.defined()) {
+      Tensor Sr = S.matmul(r.unsqueeze(2)).view(z.sizes());
+      if (!gradient_.empty() && ((Sr - w).norm() <= 100 * u * w.norm()).item<bool>()) {
+        expected = layout_->flatten(gradient_);
+      } else {
+        expected = at::zeros({n}, z.options());
+        pull_back(expected, {Sr}, 1);
+        ++passes;
+      }
     }
-    Tensor difference = (A_rows.t().mv(r_row) - expected).norm();
-    if ((difference <= 1000 * u * A_rows.norm() * r_row.norm()).item<bool>()) return {A_rows, r_row, passes};
+    Tensor difference = (A.t().mv(residual) - expected).norm();
+    return (difference <= 1000 * u * A.norm() * residual.norm()).item<bool>();
+  };
+  if (auto A = layerwise_jacobian(outputs_[0], S, *layout_)) {
+    passes += C;
+    Tensor rows = A->view({N * C, n}), residual = r.reshape({-1});
+    if (right(rows, residual)) return {rows, residual, passes};
   }
-  return {rowwise_jacobian(outputs_[0], S, *layout_).view({N * C, n}), r_row, passes + N * C};
+  if (auto by_columns = by_layers(batch_, S)) {
+    Tensor rows = by_columns->view({C * N, n}), residual = r.t().reshape({-1});
+    if (right(rows, residual)) return {rows, residual, passes};
+  }
+  return {rowwise_jacobian(outputs_[0], S, *layout_).view({N * C, n}), r.reshape({-1}), passes + N * C};
 }
 
 }  // namespace osculant

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "osculant/objective/differentiate.h"
@@ -44,12 +46,15 @@ class BatchGraph {
 
   // A [m, n] and r [m] with A'A = sum of J' (d2 l / dz2) J over examples and A'r their gradient, as far as it
   // lies in A's range: A = S'J, S S' the output Hessian of an example, its negative eigenvalues taken as 0.
-  // `passes`: backward passes it took.
+  // `passes`: backward passes it took. Rows come example by example, or column by column of S.
   struct Root {
     Tensor A, r;
     int64_t passes;
   };
-  Root gauss_newton_root() const;
+  // `by_layers`: S'J of a batch and S [N, D, C] as [C, N, n], or nothing, for networks whose graph does not
+  // tell.
+  using LayerRoot = std::function<std::optional<Tensor>(const Batch& batch, const Tensor& S)>;
+  Root gauss_newton_root(const LayerRoot& by_layers) const;
 
  private:
   void differentiate(const Tensor& sum, const Needs& needs);

@@ -93,8 +93,9 @@ class Linearization {
   // Gauss-Newton matrix of the data terms, without regularisers, and that of A'r their gradient, as far as
   // it is seen by curvature (all of it for mse; not where an output Hessian is singular, as Huber's beyond
   // delta). A = S'J, S S' the Hessian of an example's outputs, negative eigenvalues of which count as 0.
-  // One pass a batch and output where layers are linear maps and biases, a pass a row otherwise. Throws
-  // Error(memory) where A of a batch is larger than the memory budget.
+  // One pass a batch and output where layers tell all parameters (LayerRows), or where these enter by linear
+  // maps and biases alone, in the forward pass or in derivatives that it takes; a pass a row otherwise.
+  // Throws Error(memory) where A of a batch is larger than the memory budget.
   void gauss_newton_root(const std::function<void(const Tensor& A, const Tensor& r)>& visit);
 
   // The first regulariser whose value or gradient is not finite, by name, where the data terms' are; else "".

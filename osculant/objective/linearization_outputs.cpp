@@ -2,10 +2,12 @@
 #include <torch/types.h>
 
 #include <cmath>
+#include <optional>
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
 #include "osculant/linop/vector_space.h"
+#include "osculant/objective/layer_rows.h"
 #include "osculant/objective/linearization_state.h"
 
 namespace osculant {
@@ -103,6 +105,21 @@ Tensor Linearization::mean_squared_gradients(int64_t probes, RandomStream& rando
   return result;
 }
 
+namespace {
+
+// S'J by the layers' closed forms, [C, N, n], where they tell all parameters.
+std::optional<Tensor> layer_root(const Objective& objective, size_t term, const Batch& batch,
+                                 const Tensor& S) {
+  if (objective.terms()[term].model.couples_examples()) return std::nullopt;
+  LayerFactors factors(objective, term, batch);
+  if (!factors.untapped().empty()) return std::nullopt;
+  auto shape = factors.outputs()[0].sizes().vec();
+  shape.insert(shape.begin(), S.size(2));
+  return LayerRows(factors, {S.movedim(2, 0).reshape(shape)}, objective.memory_budget()).dense();
+}
+
+}  // namespace
+
 void Linearization::gauss_newton_root(const std::function<void(const Tensor&, const Tensor&)>& visit) {
   require(needs_.jacobian, "the root of the Gauss-Newton matrix", "jacobian");
   first_pass();
@@ -118,7 +135,9 @@ void Linearization::gauss_newton_root(const std::function<void(const Tensor&, co
                            "memory budget is {}; take smaller batches",
                            graph.outputs_size(), objective_.parameters(), format_bytes(bytes),
                            format_bytes(objective_.memory_budget())));
-        auto root = graph.gauss_newton_root();
+        auto root = graph.gauss_newton_root([&](const Batch& batch, const Tensor& S) {
+          return layer_root(objective_, *slot.term, batch, S);
+        });
         double scale = std::sqrt(state_->scale_of(slot));
         visit(root.A.mul_(scale), root.r.mul_(scale));
         auto examples = static_cast<double>(slot.examples);

@@ -9,6 +9,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/objective/linearization.h"
+#include "osculant/objective/testing.h"
 
 namespace osculant {
 namespace {
@@ -141,6 +142,28 @@ TEST(GaussNewtonRoot, is_right_for_several_terms_and_for_examples_that_mix) {
   });
   expect_root(Objective({{model, MeanSquaredError(), Dataset(x, y).batches(4)},
                          {mixing, MeanSquaredError(), Dataset(x, y).full(), 3}}));
+}
+
+class GaussNewtonRootOf : public testing::TestWithParam<LayerCase> {};
+INSTANTIATE_TEST_SUITE_P(Cases, GaussNewtonRootOf, testing::ValuesIn(layer_cases()),
+                         [](const auto& info) { return info.param.name; });
+
+// Convolutions, embeddings, normalisation and the like: a pass an output where layers tell all parameters,
+// and at most one more where the graph is asked in vain.
+TEST_P(GaussNewtonRootOf, squares_to_the_gauss_newton_matrix_by_layers) {
+  auto [objective, batch] = GetParam().make();
+  expect_root(objective);
+  auto linearization = objective.linearize({.jacobian = true});
+  double outputs = static_cast<double>(linearization->outputs_size());
+  double columns = outputs / static_cast<double>(batch.size());
+  double before = objective.ledger().gradient_equivalents();
+  linearization->gauss_newton_root([](const Tensor&, const Tensor&) {});
+  double spent = objective.ledger().gradient_equivalents() - before;
+  if (GetParam().untapped.empty()) {
+    EXPECT_LE(spent, (columns + 1) * Price::jacobian_transpose_product + (columns + 4) * Price::forward);
+  } else {
+    EXPECT_GE(spent, outputs * Price::jacobian_transpose_product);
+  }
 }
 
 TEST(GaussNewtonRoot, charges_its_passes_and_minds_the_budget) {

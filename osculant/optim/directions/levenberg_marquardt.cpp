@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/curvature/gauss_newton_dual.h"
 #include "osculant/linop/vector_space.h"
 
 namespace osculant {
@@ -119,8 +121,21 @@ class LevenbergMarquardt : public Direction {
     scale_ = scaled ? clamped(matrix_.diagonal()) : at::ones({1}, matrix_.options());
   }
 
-  // K = J D^-1 J'.
+  // K = J D^-1 J'. By layers and without J where that is large; those that cannot are asked once.
   void form_dual(Linearization& linearization) {
+    layers_.reset();
+    if (told_by_layers_ && options_.scaling == LmScaling::identity && large_jacobian(linearization)) {
+      const Objective& objective = linearization.objective();
+      if (auto dual = gauss_newton_dual(objective)) {
+        layers_ = objective;
+        jacobian_ = Tensor();
+        matrix_ = dual->gram;
+        residual_ = dual->residual;
+        scale_ = at::ones({1}, matrix_.options());
+        return;
+      }
+      told_by_layers_ = false;
+    }
     std::vector<Tensor> rows, residuals;
     linearization.gauss_newton_root([&](const Tensor& J, const Tensor& r) {
       rows.push_back(J);
@@ -132,6 +147,19 @@ class LevenbergMarquardt : public Direction {
     scale_ = scaled ? clamped(jacobian_.square().sum(0)) : at::ones({1}, jacobian_.options());
     matrix_ = (scaled ? jacobian_ / scale_ : jacobian_).mm(jacobian_.t());
   }
+
+  static bool large_jacobian(Linearization& linearization) {
+    constexpr int64_t large = int64_t{32} << 20;
+    const Objective& objective = linearization.objective();
+    int64_t bytes = linearization.outputs_size() * objective.parameters() *
+                    static_cast<int64_t>(objective.layout().theta().element_size());
+    return bytes > std::min(large, objective.memory_budget());
+  }
+
+  Tensor transpose_product(const Tensor& w) const {
+    return layers_ ? root_transpose_product(*layers_, w) : jacobian_.t().mv(w);
+  }
+  Tensor product(const Tensor& v) const { return layers_ ? root_product(*layers_, v) : jacobian_.mv(v); }
 
   // No entry below a share of the largest; I where J is zero.
   static Tensor clamped(const Tensor& diagonal) {
@@ -166,22 +194,24 @@ class LevenbergMarquardt : public Direction {
   //   -D^-1 (J' (K + delta I)^-1 (r - J D^-1 h / delta) + h / delta)
   Tensor solve(const Tensor& gradient, const Tensor& residual, double delta) const {
     if (!dual_) return by_factor(gradient).neg_();
-    Tensor rest = gradient - jacobian_.t().mv(residual);
+    Tensor rest = gradient - transpose_product(residual);
     VectorSpace space(gradient.numel(), gradient.options());
     bool whole = space.norm(rest) <= std::sqrt(space.epsilon()) * space.norm(gradient) || delta == 0;
-    Tensor right = whole ? residual : residual - jacobian_.mv(rest / scale_) / delta;
-    Tensor p = jacobian_.t().mv(by_factor(right));
+    Tensor right = whole ? residual : residual - product(rest / scale_) / delta;
+    Tensor p = transpose_product(by_factor(right));
     if (!whole) p += rest / delta;
     return p.div_(scale_).neg_();
   }
 
   LevenbergMarquardtOptions options_;
   bool dual_ = false;
-  Tensor matrix_;    // B [n, n], or K [m, m]
-  Tensor scale_;     // D's diagonal [n], or [1]
-  Tensor factor_;    // L L' = matrix + damping
-  Tensor jacobian_;  // [m, n], of the dual form
-  Tensor residual_;  // [m], of the dual form
+  Tensor matrix_;                    // B [n, n], or K [m, m]
+  Tensor scale_;                     // D's diagonal [n], or [1]
+  Tensor factor_;                    // L L' = matrix + damping
+  Tensor jacobian_;                  // [m, n], of the dual form
+  std::optional<Objective> layers_;  // of this step, where the dual form has no Jacobian
+  bool told_by_layers_ = true;       // as far as is known
+  Tensor residual_;                  // [m], of the dual form
   double value_ = 0;
 };
 

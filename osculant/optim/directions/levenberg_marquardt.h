@@ -36,13 +36,16 @@ void visit(OptionVisitor& v, LevenbergMarquardtOptions& o);
 //   dual    p = -D^-1 J' (J D^-1 J' + delta I)^-1 r, the same p, where m < n
 // by exact arithmetic; where r cannot say all of g (singular output Hessians) the dual adds the rest by
 // Woodbury's formula. J is formed once a step; another delta costs a Cholesky factorisation of J'J + delta D.
-// One that fails raises delta tenfold, and the step's note counts it.
+// One that fails raises delta tenfold, and the step's note counts it. With D = I the dual form makes J J' by
+// layers and never J, where J would take more than 32 MiB or the memory budget and layers tell all parameters
+// (gauss_newton_dual.h): a step is then bounded by the m x m matrix.
 //
 // delta = lambda (2 f)^(p/2): lambda follows the gain ratio by Nielsen's rule, or stays where it is and the
 // step is halved until the loss falls (damping_rule = fixed). With p in [1, 2] and lambda fixed convergence
 // is quadratic though J'J be singular (Yamashita & Fukushima 2001; Fan & Yuan 2005).
 //
-// Throws Error(memory) where both n and m exceed largest_dense_jacobian, or a batch's J the memory budget.
+// Throws Error(memory) where both n and m exceed largest_dense_jacobian, or the memory budget is below a
+// batch's J, or J J' where that is all that is made.
 inline constexpr int64_t largest_dense_jacobian = 10000;
 std::unique_ptr<Direction> levenberg_marquardt_direction(const LevenbergMarquardtOptions& options);
 

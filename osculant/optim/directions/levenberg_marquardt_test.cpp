@@ -72,6 +72,25 @@ TEST(LevenbergMarquardt, steps_are_those_of_the_dense_system) {
   }
 }
 
+// With a budget below J's 2,400 bytes and above those of J J'.
+TEST(LevenbergMarquardt, solves_the_dual_system_by_layers_where_the_jacobian_is_too_large) {
+  for (const auto& loss : {MeanSquaredError(), BinaryCrossEntropy(), Huber({.delta = 0.5})}) {
+    for (int64_t batch_size : {12, 5}) {
+      auto objective = fit(loss, 12, batch_size);
+      Tensor expected = expected_step(dense(objective), 1e-2, LmScaling::identity);
+      auto by_jacobian = levenberg_marquardt_direction({.form = LmForm::dual});
+      auto whole = propose(*by_jacobian, objective, 1e-2);
+      objective.set_memory_budget(2000);
+      auto by_layers = levenberg_marquardt_direction({.form = LmForm::dual});
+      auto step = propose(*by_layers, objective, 1e-2);
+      EXPECT_LT(relative_difference(step.displacement, expected), 1e-9);
+      EXPECT_NEAR(step.predicted_change, whole.predicted_change, 1e-12);
+      objective.set_memory_budget(1000);  // not for J J' either
+      EXPECT_THROW(propose(*by_layers, objective, 1e-2), Error);
+    }
+  }
+}
+
 TEST(LevenbergMarquardt, follows_other_gradients_with_the_same_matrix) {
   auto objective = fit(MeanSquaredError(), 12);
   auto oracle = dense(objective);
