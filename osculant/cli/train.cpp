@@ -46,6 +46,8 @@ void add_train(CLI::App& tool, int& status) {
   options->add_key("--evaluate-every", "train.evaluate_every", "STEPS",
                    "evaluate on all the data; default an epoch");
   options->add_key("--checkpoint-every", "train.checkpoint_every", "STEPS", "default 30 s of work");
+  options->add_key("--watch", "train.watch", "true|false",
+                   "look out for trouble while it trains (docs/watching.md); default true");
   options->add_result_flags("go on from the last checkpoint in DIR");
   command->footer(
       "Example:\n  osculant train --model m.pt2 --data train.safetensors --loss cross_entropy \\\n"

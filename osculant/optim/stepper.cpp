@@ -434,6 +434,8 @@ void Stepper::finish(StepRecord& record, double seconds, double equivalents) {
     double weight = std::max(1 - options_.averaging, 1 / static_cast<double>(c.steps));
     average_ += weight * (objective_.layout().theta() - average_);
   }
+  failed_batch_.reset();
+  if (!record.finite && pending_) failed_batch_ = pending_->objective;
   // A refused step on the full batch leaves its linearization to the next one, which tries another damping.
   if (!record.finite || (!takes_full_batch() && !record.accepted)) release();
   if (!given_)

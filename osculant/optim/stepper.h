@@ -98,6 +98,9 @@ class Stepper {
   int64_t rejected_steps() const { return counters_.rejected; }
   int64_t failed_steps() const { return counters_.failed; }
 
+  // The last step's batch, where a number of that step was not finite.
+  const std::optional<Objective>& failed_batch() const { return failed_batch_; }
+
   // theta as it was when value and gradient were last finite.
   void restore_last_good();
 
@@ -138,6 +141,7 @@ class Stepper {
   Counters counters_;
   std::shared_ptr<Pending> pending_;
   std::optional<Objective> given_;  // the caller's batch, while a step is made on it
+  std::optional<Objective> failed_batch_;
   bool divisible_ = true;
   double given_epochs_ = 0;  // in batches of the caller's
   std::optional<ParameterSnapshot> last_good_;

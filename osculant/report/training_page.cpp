@@ -114,6 +114,44 @@ Section outcome_section(const Record& training) {
   return section;
 }
 
+std::string warning_words(const Record& warning) {
+  return fmt::format("Step {}: {} {}", shown_count(warning, "step"), text(warning, "message"),
+                     text(warning, "remedy"));
+}
+
+// The curvature along the steepest direction found, against what is stable.
+std::string sharpness_figure(const Record& watch) {
+  const Record& points = part(watch, "sharpness");
+  if (points.empty()) return "";
+  ChartSeries curvature{.name = "curvature", .x = {{}}, .colour = 0};
+  ChartSeries limit{.name = "limit of stability", .x = {{}}, .dashed = true, .colour = 2};
+  for (const auto& point : points) {
+    const Record& found = part(point, "curvature");
+    for (auto* series : {&curvature, &limit}) series->x[0].push_back(number(point, "step"));
+    curvature.y.push_back(number(found, "value"));
+    curvature.low.push_back(number(found, "low"));
+    curvature.high.push_back(number(found, "high"));
+    limit.y.push_back(number(point, "limit"));
+  }
+  return figure({.id = "sharpness-curve",
+                 .title = "Curvature and the step",
+                 .caption = "Along the steepest direction found, with 95 % intervals. Dashed: " +
+                            text(watch, "limit_words") + ".",
+                 .x = {{"step"}},
+                 .y = {"curvature", true},
+                 .series = {curvature, limit}});
+}
+
+Section watch_section(const Record& training) {
+  Section section{"watch", "Watched", ""};
+  const Record& watch = part(training, "watch");
+  if (watch.empty()) return section;
+  section.body = paragraph(text(watch, "words") + ".");
+  for (const auto& warning : part(watch, "warnings")) section.body += paragraph(warning_words(warning));
+  section.body += sharpness_figure(watch);
+  return section;
+}
+
 }  // namespace
 
 StepLog read_steps(const std::string& lines, size_t most) {
@@ -137,6 +175,8 @@ std::vector<std::string> training_summary(const Record& result, const StepLog& l
                               text(training, "method"), shown(part(training, "initial"), "loss"),
                               shown(final_values, "loss"), shown_count(training, "steps"),
                               shown(training, "epochs")));
+  for (const auto& warning : part(part(training, "watch"), "warnings"))
+    words.push_back("Warning. " + warning_words(warning));
   words.push_back("It stopped: " + text(part(training, "stop"), "message") + ".");
   if (const Record& reached = part(training, "reached"); reached.is_boolean())
     words.push_back(reached.get<bool>() ? "The target was reached." : "The target was not reached.");
@@ -154,8 +194,8 @@ std::vector<std::string> training_summary(const Record& result, const StepLog& l
 
 std::vector<Section> training_sections(const Record& result, const StepLog& log) {
   std::vector<Section> sections;
-  for (Section section :
-       {loss_section(log.kept), step_section(log.kept), outcome_section(part(result, "training"))})
+  for (Section section : {loss_section(log.kept), watch_section(part(result, "training")),
+                          step_section(log.kept), outcome_section(part(result, "training"))})
     if (!section.body.empty()) sections.push_back(std::move(section));
   return sections;
 }

@@ -26,6 +26,7 @@ namespace {
 const std::vector<std::string> free_keys{"train.method",
                                          "train.options",
                                          "train.checkpoint_every",
+                                         "train.watch",
                                          "train.keep_checkpoints",
                                          "run.threads",
                                          "run.memory_budget",

@@ -70,6 +70,7 @@ Json to_record(const TrainingRecord& training) {
         {"tolerance", curvature->tolerance}, {"failure_probability", curvature->failure_probability},
         {"products", curvature->products},   {"steps", curvature->steps},
         {"message", curvature->message}};
+  if (training.watch) record["watch"] = json_from(*training.watch);
   return record;
 }
 

@@ -13,6 +13,7 @@
 #include "osculant/study/advice_record.h"
 #include "osculant/study/spectrum_record.h"
 #include "osculant/study/through_record.h"
+#include "osculant/study/watch_record.h"
 
 namespace osculant {
 
@@ -74,6 +75,7 @@ struct TrainingRecord {
   std::map<std::string, double> metrics;
   std::map<std::string, double> test;  // "loss" and the metrics
   std::optional<CurvatureRecord> curvature;
+  std::optional<WatchRecord> watch;
 };
 
 // A method, with options and a seed, on its own copy of the problem.

@@ -97,6 +97,7 @@ std::string training_text(const TrainingRecord& training) {
     if (curvature->steps > 0)
       out += fmt::format("  Steps along negative curvature: {}\n", format_count(curvature->steps));
   }
+  if (training.watch) out += to_text(*training.watch);
   return out;
 }
 

@@ -73,6 +73,7 @@ struct TrainConfig {
   std::optional<int64_t> evaluate_every;
   std::optional<int64_t> checkpoint_every;
   std::optional<int64_t> keep_checkpoints;
+  std::optional<bool> watch;
   OptionMap options;  // of the method
   std::optional<double> weight_decay;
   std::vector<std::string> weight_decays;   // "*.bias=0": of parameters by name

@@ -187,6 +187,8 @@ std::vector<Key> train_keys() {
               "steps between checkpoints; left out: 30 s of work"),
       integer("train.keep_checkpoints", at(train, &T::keep_checkpoints), 1, "3",
               "so many checkpoints are kept, the newest"),
+      flag("train.watch", at(train, &T::watch),
+           "look out for trouble while it trains, for at most 5 % of its work; left out: true"),
       option_table("train.options", at(train, &T::options), "{ learning_rate = 1e-3 }",
                    "of the method: osculant methods NAME"),
       number("train.weight_decay", at(train, &T::weight_decay), "a number >= 0", non_negative, "1e-4",

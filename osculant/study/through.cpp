@@ -13,12 +13,12 @@
 #include "osculant/base/text.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/objective/plan.h"
-#include "osculant/optim/methods.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
 #include "osculant/spectrum/rank.h"
 #include "osculant/study/analysis_part.h"
 #include "osculant/study/checkpoint_files.h"
+#include "osculant/study/stability_limit.h"
 
 namespace osculant {
 namespace {
@@ -42,7 +42,7 @@ std::vector<fs::path> checkpoints_of(const RunConfig& config) {
   return found;
 }
 
-// What is known of the training's stability: sgd 2 / eta, momentum (2 + 2 b) / eta.
+// What is known of the training's stability.
 void find_limit(ThroughRecord& through) {
   std::string file = through.folder + "/run.toml";
   if (!fs::exists(file)) {
@@ -51,27 +51,10 @@ void find_limit(ThroughRecord& through) {
   }
   RunConfig training;
   training.read_file(file);
-  const std::string& method = training.train.method;
-  auto option = [&](const char* name) -> double {
-    auto found = training.train.options.find(name);
-    if (found != training.train.options.end())
-      if (const auto* number = std::get_if<double>(&found->second)) return *number;
-    for (const auto& info : find_method(method).options)
-      if (info.name == name) return std::strtod(info.default_value.c_str(), nullptr);
-    return std::nan("");
-  };
-  if (method != "sgd" && method != "momentum") {
-    through.limit_words = fmt::format(
-        "{} scales its steps: what it is stable below is a matter of its own "
-        "preconditioned Hessian, which was not measured",
-        method);
-    return;
-  }
-  double eta = option("learning_rate"), b = method == "momentum" ? option("momentum") : 0;
-  through.stability_limit = (2 + 2 * b) / eta;
-  through.limit_words = method == "sgd" ? fmt::format("2 / eta at eta = {}", format_number(eta))
-                                        : fmt::format("(2 + 2 b) / eta at eta = {}, b = {}",
-                                                      format_number(eta), format_number(b));
+  StabilityLimit limit = stability_limit(training.train);
+  through.stability_limit = limit.curvature;
+  through.limit_words = limit.words;
+  if (std::isnan(limit.curvature)) return;
   if (training.train.batch_size != "full")
     through.limit_words +=
         fmt::format("; with batches of {} noise keeps curvature below it", training.train.batch_size);

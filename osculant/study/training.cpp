@@ -16,6 +16,7 @@
 #include "osculant/optim/minimizer.h"
 #include "osculant/study/same_run.h"
 #include "osculant/study/training_setup.h"
+#include "osculant/study/training_watch.h"
 #include "osculant/study/watchers.h"
 
 namespace osculant {
@@ -109,12 +110,26 @@ const std::vector<std::string> limits{"train.steps",
                                       "train.evaluate_every",
                                       "train.checkpoint_every",
                                       "train.keep_checkpoints",
+                                      "train.watch",
                                       "run.threads",
                                       "run.memory_budget",
                                       "run.out",
                                       "model.mode",
                                       "analyze.",
                                       "compare."};
+
+std::shared_ptr<TrainingWatch> watch_of(const Objective& objective, const RunConfig& config,
+                                        const MinimizeOptions& options) {
+  if (!config.train.watch.value_or(true)) return nullptr;
+  bool scaled =
+      options.clip_gradient_norm > 0 || options.sharpness_radius > 0 || !options.learning_rates.empty();
+  int64_t batch = objective.has_outputs() ? std::min(options.batch_size, objective.examples()) : 1;
+  return std::make_shared<TrainingWatch>(objective, batch,
+                                         TrainingWatchOptions{.seed = options.seed,
+                                                              .limit = stability_limit(config.train),
+                                                              .schedule = options.schedule,
+                                                              .scaled = scaled});
+}
 
 }  // namespace
 
@@ -178,11 +193,13 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   if (std::string metric = watched_metric(problem, config); !metric.empty())
     best = std::make_shared<BestWeights>(folder.file("best.safetensors"), metric,
                                          higher_is_better(problem, metric));
+  auto watcher = watch_of(objective, config, options);
   auto checkpoints =
       std::make_shared<Checkpoints>(folder.file("checkpoints"), config.train.checkpoint_every.value_or(0),
-                                    config.train.keep_checkpoints.value_or(3), log, best);
+                                    config.train.keep_checkpoints.value_or(3), log, best, watcher);
   options.observers = {log, std::make_shared<ProgressWatcher>(progress)};
   if (best) options.observers.push_back(best);
+  if (watcher) options.observers.push_back(watcher);
   options.observers.push_back(checkpoints);  // last: it saves what the others know
 
   Minimizer minimizer(objective, training_method(config), options);
@@ -194,6 +211,7 @@ Result train(const Problem& problem, const RunConfig& config, const ResultDirect
   result.status = status_of(summary.reason);
   result.training = record_of(summary);
   result.training->objective = summary.final_loss + penalty_of(minimizer.stepper().objective());
+  if (watcher) result.training->watch = watcher->record();
   result.cost = {summary.gradient_equivalents, watch.seconds(), peak_resident_memory()};
   return result;
 }

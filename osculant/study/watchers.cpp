@@ -104,12 +104,14 @@ void BestWeights::on_evaluation(const Evaluation& evaluation, const Minimizer& m
 }
 
 Checkpoints::Checkpoints(std::string folder, int64_t every_steps, int64_t keep,
-                         std::shared_ptr<MetricsLog> log, std::shared_ptr<BestWeights> best)
+                         std::shared_ptr<MetricsLog> log, std::shared_ptr<BestWeights> best,
+                         std::shared_ptr<TrainingWatch> watch)
     : folder_(std::move(folder)),
       every_steps_(every_steps),
       keep_(keep),
       log_(std::move(log)),
-      best_(std::move(best)) {}
+      best_(std::move(best)),
+      watch_(std::move(watch)) {}
 
 bool Checkpoints::resume(Minimizer& minimizer) {
   auto candidates = checkpoints_in(folder_);
@@ -119,6 +121,7 @@ bool Checkpoints::resume(Minimizer& minimizer) {
       minimizer.load(archive.scope("minimizer"));
       log_->truncate(archive.integer("metrics_bytes"));
       if (best_ && archive.contains("best")) best_->set_best(archive.number("best"));
+      if (watch_ && archive.contains("watch") && archive.flag("watch")) watch_->load(archive.scope("watch"));
       log_info(fmt::format("resuming after step {} ({})", step_of(path), path.string()));
       return true;
     } catch (const Error& error) {
@@ -161,6 +164,11 @@ void Checkpoints::save(const Minimizer& minimizer) {
   minimizer.save(scope);
   archive.put("metrics_bytes", log_->size());
   if (best_ && best_->best()) archive.put("best", *best_->best());
+  archive.put("watch", watch_ != nullptr);
+  if (watch_) {
+    auto seen = archive.scope("watch");
+    watch_->save(seen);
+  }
   archive.save(fmt::format("{}/step-{:09}.safetensors", folder_, minimizer.stepper().steps()));
   auto all = checkpoints_in(folder_);
   for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) fs::remove(all[i], error);

@@ -10,6 +10,7 @@
 #include "osculant/io/line_file.h"
 #include "osculant/optim/minimizer.h"
 #include "osculant/study/result_directory.h"
+#include "osculant/study/training_watch.h"
 
 namespace osculant {
 
@@ -52,7 +53,7 @@ class BestWeights : public Observer {
 class Checkpoints : public Observer {
  public:
   Checkpoints(std::string folder, int64_t every_steps, int64_t keep, std::shared_ptr<MetricsLog> log,
-              std::shared_ptr<BestWeights> best);
+              std::shared_ptr<BestWeights> best, std::shared_ptr<TrainingWatch> watch = nullptr);
 
   // Loads the newest checkpoint that can be read into the minimizer, and takes back the lines of
   // metrics.jsonl written after it. False when there is none.
@@ -70,6 +71,7 @@ class Checkpoints : public Observer {
   int64_t every_steps_, keep_;
   std::shared_ptr<MetricsLog> log_;
   std::shared_ptr<BestWeights> best_;
+  std::shared_ptr<TrainingWatch> watch_;
   Stopwatch since_last_;
 };
 

@@ -43,6 +43,21 @@ class Train(CliTest):
         self.assertAlmostEqual(result["training"]["final"]["loss"], loss, places=9)
         self.assertIsNone(result["training"]["reached"])
 
+    def test_watches_what_it_does(self):
+        """g = 2 diag(1, 9, 1) (theta - theta*): beyond 2 / 18 = 0.111 steps grow, by 3 with 4 / 18."""
+        flags = ("--method", "sgd", "--batch-size", "full", "--steps", "30")
+        watch = self.tool_json("train", *self.linear_problem(), *flags, "--lr", "0.05")["training"]["watch"]
+        self.assertEqual(watch["warnings"], [])
+        self.assertAlmostEqual(watch["stability_limit"], 40)
+        self.assertLessEqual(watch["gradient_equivalents"], 0.05 * 30)
+        _, said = self.tool("train", *self.linear_problem(), *flags, "--lr", "0.2222", "--out", "t")
+        self.assertRegex(said, r"multiplied by (2\.9|3)")
+        self.assertIn("2 / eta", said)
+        self.tool("report", "t")
+        self.assertIn("it overflows", (self.folder / "t/report.html").read_text())
+        self.assertNotIn("watch", self.tool_json("train", *self.linear_problem(), *flags, "--lr", "0.05", "--watch", "false")["training"])
+        self.refused(USAGE, "train", *self.linear_problem(), *flags, "--watch", "perhaps", says="train.watch")
+
     def test_certifies_the_minimum(self):
         """The Hessian is 2 diag(1, 9, 1)."""
         flags = ("--method", "newton", "--gradient-norm", "1e-8", "--dtype", "float64")
