@@ -16,6 +16,7 @@ struct StepContext {
   const Samples& samples;        // other examples, for those who want them
   int64_t step = 0;              // 1 for the first
   RandomStream& random;
+  bool full_batch = true;  // the batch is all the data, the same at every step
 };
 
 // What to do with a gradient. Keeps its own state; contains no loop over steps.

@@ -241,7 +241,7 @@ void Stepper::attempt(StepRecord& record) {
     gradient = gradient * (options_.clip_gradient_norm / norm);
   Objective whole = objective_.with_regularizers(here->objective.regularizers());
   Samples samples(given_ ? here->objective : whole, here->objective, random_);
-  StepContext context{linearization, gradient, samples, record.step, random_};
+  StepContext context{linearization, gradient, samples, record.step, random_, takes_full_batch()};
   parts_.direction->prepare(context);
   check_noise(record, context);
   for (int64_t i = 1; i <= parts_.attempts; ++i) {

@@ -53,8 +53,9 @@ void visit(OptionVisitor& v, KfacMethodOptions& o) {
   v.integer("inverse_interval", o.inverse_interval, ">= 0",
             "steps between refreshes of inverses, or of eigenbases; 0: 1 to 10, by their cost");
   v.number("model_share", o.model_share, "in (0, 1]", "of the batch, for the quadratic model");
-  v.number("max_relative_step", o.max_relative_step, ">= 0",
-           "a step by the model is no longer than this times the length of theta; 0: no limit");
+  v.number(
+      "max_relative_step", o.max_relative_step, ">= 0",
+      "on mini-batches a step by the model is no longer than this times the length of theta; 0: no limit");
   v.integer("max_dimension", o.max_dimension, ">= 1", "a factor with more rows is split into blocks");
 }
 
@@ -186,14 +187,12 @@ class Preconditioned : public Direction {
   // c: the price of a refresh, in cubes of the factors' sides.
   int64_t inverse_interval(const StepContext& context, double c) const {
     if (options_.inverse_interval > 0) return options_.inverse_interval;
-    double cubes = 0, examples = 0;
+    double cubes = 0, examples = static_cast<double>(context.samples.batch_examples());
     for (const auto& block : means_)
       for (const auto* side : {&block.inputs, &block.outputs})
         for (const auto& B : side->blocks())
           if (B.dim() == 3) cubes += static_cast<double>(B.size(0)) * std::pow(B.size(-1), 3);
-    const Objective& batch = context.linearization.objective();
-    for (const auto& term : batch.terms()) examples += static_cast<double>(term.data.examples());
-    double steps = c * cubes / (examples * static_cast<double>(batch.parameters()));
+    double steps = c * cubes / (examples * static_cast<double>(context.gradient.numel()));
     return std::clamp<int64_t>(static_cast<int64_t>(std::ceil(steps)), 1, 10);
   }
 
@@ -264,7 +263,7 @@ class Preconditioned : public Direction {
   }
 
   double allowed_share(const StepContext& context, const VectorSpace& space, double norm) const {
-    if (options_.max_relative_step == 0 || norm == 0) return 1;
+    if (options_.max_relative_step == 0 || norm == 0 || context.full_batch) return 1;
     double theta = space.norm(context.linearization.objective().layout().theta());
     return std::min(1.0, options_.max_relative_step * std::max(1.0, theta) / norm);
   }

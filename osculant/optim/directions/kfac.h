@@ -23,7 +23,8 @@ struct KfacMethodOptions {
   // Steps between refreshes of inverses or eigenbases; 0: as often as costs little beside a step, see below.
   int64_t inverse_interval = 0;
   double model_share = 1;  // of the step's batch, for the quadratic model
-  // A step by the model is no longer than this times max(1, norm(theta)); 0: as long as it is.
+  // On mini-batches a step by the model is no longer than this times max(1, norm(theta)); 0: as long as it
+  // is.
   double max_relative_step = 0.1;
   int64_t max_dimension = 4096;
   void check() const;

@@ -77,15 +77,21 @@ TEST(KfacMethod, findsItsMomentum) {
   EXPECT_LT(relative_difference(objective.layout().theta() - here, P.mv(y)), 1e-9);
 }
 
-// The step of the least along the same direction, cut, and what the model says of the cut one.
+// On a mini-batch the step of the least along the same direction, cut, with what the model says of the cut
+// one.
 TEST(KfacMethod, keepsItsStepsShort) {
   auto objective = deep_linear();
-  KfacMethodOptions options{.gradients = ScoreGradients::exact, .max_relative_step = 0};
-  auto direction = kfac_direction(options);
-  Step whole = testing::propose(*direction, objective, 0.3);
-  options.max_relative_step = 1e-3;
-  direction = kfac_direction(options);
-  Step cut = testing::propose(*direction, objective, 0.3);
+  auto propose = [&](double max_relative_step, bool full_batch) {
+    KfacMethodOptions options{.gradients = ScoreGradients::exact, .max_relative_step = max_relative_step};
+    auto direction = kfac_direction(options);
+    auto linearization = objective.linearize(direction->needs());
+    RandomStream random(0, "test");
+    Samples samples(objective, objective, random);
+    StepContext context{*linearization, linearization->gradient(), samples, 1, random, full_batch};
+    direction->prepare(context);
+    return direction->propose(context, Damping({.initial = 0.3}));
+  };
+  Step whole = propose(0, false), cut = propose(1e-3, false);
   double length = 1e-3 * objective.layout().theta().norm().item<double>(),
          share = length / whole.displacement.norm().item<double>();
   EXPECT_NEAR(cut.displacement.norm().item<double>(), length, 1e-12);
@@ -94,6 +100,7 @@ TEST(KfacMethod, keepsItsStepsShort) {
          Gp = GaussNewton(objective).apply(p);
   EXPECT_NEAR(cut.predicted_change, g.dot(p).item<double>() + p.dot(Gp).item<double>() / 2, 1e-12);
   EXPECT_NEAR(cut.slope, g.dot(p).item<double>(), 1e-12);
+  EXPECT_TRUE(propose(1e-3, true).displacement.equal(whole.displacement));
 }
 
 // With few examples an inverse is dear beside a step, with many it is cheap: as often as told by hand.
