@@ -135,6 +135,9 @@ int main(int argc, char** argv) {
   steps_to(parity(), "3-10-10-1, parity", "0.001", rows);
   std::vector<Contender> contenders{
       {"levenberg_marquardt", methods::levenberg_marquardt(), 1000},
+      {"the same, no acceleration", methods::levenberg_marquardt({.acceleration = 0}), 1000},
+      {"the same, scaling = diagonal",
+       methods::levenberg_marquardt({.scaling = osculant::LmScaling::diagonal}), 1000},
       {"the same, delta 1e-9 and halving",
        methods::levenberg_marquardt({.damping = {.rule = DampingRule::fixed, .initial = 1e-9}}), 1000},
       {"the same, delta 0.01 norm(r)",

@@ -182,6 +182,7 @@ void fit_a_curve() {
 }  // namespace
 
 int main() {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // each line at once, to pipes and files as well
   try {
     RunConfig config;
     config.read_text(kDeepNetwork, "demo");

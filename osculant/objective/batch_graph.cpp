@@ -38,7 +38,7 @@ BatchGraph::BatchGraph(const Term& term, Batch batch, const Needs& needs)
   sum_ = sum.detach();
   denominator_ = loss_->denominator(outputs, batch_).detach();
   if (needs.gradient || needs.hessian) differentiate(sum, needs);
-  if (!needs.gauss_newton && !needs.jacobian) return;
+  if (!needs.gauss_newton && !needs.jacobian && !needs.outputs) return;
 
   outputs_ = std::move(outputs);
   for (const auto& z : outputs_) outputs_value_.push_back(z.detach());
@@ -127,20 +127,40 @@ void BatchGraph::add_output_product(Tensor& flat, const std::vector<Tensor>& v, 
   pull_back(flat, M({term, first, batch_, *loss_, outputs_value_}, push_forward(v)), scale);
 }
 
+namespace {
+
+Tensor joined(std::vector<Tensor> parts) {
+  for (auto& part : parts) part = part.reshape({-1});
+  return at::cat(parts);
+}
+
+std::vector<Tensor> shaped_like(const std::vector<Tensor>& outputs, const Tensor& flat) {
+  std::vector<Tensor> parts;
+  int64_t begin = 0;
+  for (const auto& z : outputs) {
+    parts.push_back(flat.narrow(0, begin, z.numel()).view(z.sizes()));
+    begin += z.numel();
+  }
+  return parts;
+}
+
+}  // namespace
+
 Tensor BatchGraph::jacobian_product(const std::vector<Tensor>& v) const {
-  auto Jv = push_forward(v);
-  for (auto& part : Jv) part = part.reshape({-1});
-  return at::cat(Jv);
+  return joined(push_forward(v));
+}
+
+Tensor BatchGraph::outputs() const {
+  return joined(outputs_value_);
 }
 
 void BatchGraph::add_jacobian_transpose_product(Tensor& flat, const Tensor& w) const {
-  std::vector<Tensor> parts;
-  int64_t begin = 0;
-  for (const auto& z : outputs_value_) {
-    parts.push_back(w.narrow(0, begin, z.numel()).view(z.sizes()));
-    begin += z.numel();
-  }
-  pull_back(flat, parts, 1);
+  pull_back(flat, shaped_like(outputs_value_, w), 1);
+}
+
+void BatchGraph::add_gauss_newton_difference(Tensor& flat, const Tensor& z, double scale) const {
+  auto change = shaped_like(outputs_value_, z - outputs());
+  pull_back(flat, loss_->hessian_product(outputs_value_, batch_, change), scale);
 }
 
 void BatchGraph::add_weighted_gradient(Tensor& flat, const Tensor& weights, double scale) const {

@@ -40,6 +40,9 @@ class BatchGraph {
                           int64_t first, double scale) const;
   Tensor jacobian_product(const std::vector<Tensor>& v) const;               // [outputs_size]
   void add_jacobian_transpose_product(Tensor& flat, const Tensor& w) const;  // w: [outputs_size]
+  Tensor outputs() const;                                                    // [outputs_size]
+  // flat += scale J'M (z - outputs()), M the loss's second derivative there, z [outputs_size].
+  void add_gauss_newton_difference(Tensor& flat, const Tensor& z, double scale) const;
 
   // flat += scale * sum over examples of weights[i] times the gradient of its loss; weights [N].
   void add_weighted_gradient(Tensor& flat, const Tensor& weights, double scale) const;

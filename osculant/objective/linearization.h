@@ -84,6 +84,12 @@ class Linearization {
   Tensor jacobian_product(const Tensor& v);            // J v: [n] -> [m]
   Tensor jacobian_transpose_product(const Tensor& w);  // J'w: [m] -> [n]
 
+  // The outputs [m] where theta is now, which may have moved since; one forward pass.
+  Tensor outputs_now();
+  // J'M (z - z(theta)), z [m], M the loss's second derivative in the outputs at theta: a Gauss-Newton product
+  // with the outputs' true change for J v.
+  Tensor gauss_newton_difference(const Tensor& z);
+
   // An estimate, without bias, of the mean over examples of the squares of each example's gradient, [n];
   // those of several terms add up. By the signs of Chapelle & Erhan (2011): with s_i = +-1 at random, (sum of
   // s_i g_i)^2 has the expectation sum of g_i^2, entry by entry; `probes` of them are averaged, each a J'w.

@@ -76,6 +76,41 @@ Tensor Linearization::jacobian_transpose_product(const Tensor& w) {
   return flat;
 }
 
+Tensor Linearization::outputs_now() {
+  require(needs_.gauss_newton || needs_.jacobian, "the outputs elsewhere", "jacobian");
+  if (!state_->swept) first_pass();
+  Tensor outputs = at::zeros({state_->outputs_size}, objective_.layout().options());
+  auto begin = state_->outputs_begin.begin();
+  for (const auto& slot : state_->slots) {
+    if (!slot.term) continue;
+    BatchGraph graph(objective_.terms()[*slot.term], shared_batch(objective_, slot), {.outputs = true});
+    if (slot.share.size() > 0) outputs.narrow(0, *begin, graph.outputs_size()).copy_(graph.outputs());
+    ++begin;
+    objective_.charge(Price::forward, static_cast<double>(slot.examples));
+  }
+  objective_.communicator().all_reduce_sum(outputs);
+  return outputs;
+}
+
+Tensor Linearization::gauss_newton_difference(const Tensor& z) {
+  require(needs_.gauss_newton || needs_.jacobian, "a Gauss-Newton difference", "jacobian");
+  first_pass();
+  check_epoch();
+  Tensor flat = at::zeros({objective_.parameters()}, objective_.layout().options());
+  auto begin = state_->outputs_begin.begin();
+  auto visit = [&](const BatchGraph& graph, const State::Slot& slot, bool rebuilt) {
+    if (slot.share.size() > 0)
+      graph.add_gauss_newton_difference(flat, z.narrow(0, *begin, graph.outputs_size()),
+                                        state_->scale_of(slot));
+    ++begin;
+    objective_.charge(Price::jacobian_transpose_product + (rebuilt ? Price::forward : 0),
+                      static_cast<double>(slot.examples));
+  };
+  state_->visit_graphs(objective_, {.jacobian = true}, visit);
+  objective_.communicator().all_reduce_sum(flat);
+  return flat;
+}
+
 Tensor Linearization::mean_squared_gradients(int64_t probes, RandomStream& random) {
   require(needs_.gauss_newton || needs_.jacobian, "squared gradients", "jacobian");
   first_pass();

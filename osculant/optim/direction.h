@@ -8,6 +8,7 @@
 namespace osculant {
 
 class Archive;
+class Trials;
 
 // The point a step starts from.
 struct StepContext {
@@ -16,7 +17,8 @@ struct StepContext {
   const Samples& samples;        // other examples, for those who want them
   int64_t step = 0;              // 1 for the first
   RandomStream& random;
-  bool full_batch = true;  // the batch is all the data, the same at every step
+  bool full_batch = true;    // the batch is all the data, the same at every step
+  Trials* trials = nullptr;  // the batch at other points; null where a gradient is all there is
 };
 
 // What to do with a gradient. Keeps its own state; contains no loop over steps.

@@ -125,6 +125,20 @@ Formula kfac_cost() {
       "t = 1 and with no learning_rate given");
 }
 
+// J of a batch, and J'J or J J' with its factor.
+Formula jacobian_memory() {
+  return {"(2 min(n, b K)^2 + b K n) numbers", [](const ProblemSize& size) {
+            auto n = static_cast<double>(size.parameters),
+                 m = size.share() * static_cast<double>(size.examples * size.outputs);
+            double smaller = std::min(n, m);
+            return (2 * smaller * smaller + m * n) * static_cast<double>(size.bytes_per_number);
+          }};
+}
+
+double jacobian_passes(const ProblemSize& size) {
+  return Price::jacobian_transpose_product * static_cast<double>(size.outputs);
+}
+
 std::vector<MethodInfo> make_table() {
   constexpr double typical_cg = 50;
   double hessian_free_cost =
@@ -199,22 +213,24 @@ std::vector<MethodInfo> make_table() {
           "theta <- theta - a H g, H+ = H + d d'/d'y, d = s - H y, a by strong Wolfe",
           "Davidon 1959; Conn, Gould & Toint 1991", methods::sr1, dense_inverse(), line_search_cost()),
       row("levenberg_marquardt", "damped Gauss-Newton steps from the dense Jacobian; for least squares",
-          "theta <- theta - (J'J + delta D)^-1 J'r, r = S^-1 dl/dz, J = S' dz/dtheta, S S' the output "
-          "Hessian",
-          "Levenberg 1944; Marquardt 1963; Nielsen 1999; Yamashita & Fukushima 2001",
-          methods::levenberg_marquardt,
-          {"(2 min(n, b K)^2 + b K n) numbers",
+          "theta <- theta + p + q, p = mu s - (J'J + delta D)^-1 (J'r + mu J'J s), r = S^-1 dl/dz, J = S' "
+          "dz/dtheta, "
+          "S S' the output Hessian, s the last step, q from the outputs' curvature along p",
+          "Levenberg 1944; Marquardt 1963; Nielsen 1999; Yamashita & Fukushima 2001; Transtrum & Sethna 2012 "
+          "(q)",
+          methods::levenberg_marquardt, jacobian_memory(),
+          {"(1 + 0.6 K + 1.3 t) b/N, t trials; at t = 1.2",
            [](const ProblemSize& size) {
-             auto n = static_cast<double>(size.parameters),
-                  m = size.share() * static_cast<double>(size.examples * size.outputs);
-             double smaller = std::min(n, m);
-             return (2 * smaller * smaller + m * n) * static_cast<double>(size.bytes_per_number);
-           }},
-          {"(1 + 0.6 K + t/3) b/N, t trials; at t = 1.2",
-           [](const ProblemSize& size) {
-             double passes = Price::jacobian_transpose_product * static_cast<double>(size.outputs);
-             return (Price::gradient + passes + 1.2 * Price::forward) * size.share();
+             double trial = 2 * Price::forward + Price::jacobian_transpose_product;
+             return (Price::gradient + jacobian_passes(size) + 1.2 * trial) * size.share();
            }}),
+      row("gauss_newton", "natural gradient steps of each batch, exact, with what earlier batches knew",
+          "p = mu s - (J'J + delta D)^-1 (J'r + mu J'J s), theta <- theta + eta p, s the last p; r and J as "
+          "above",
+          "Goldshlager, Abrahamsen & Lin 2024 (SPRING); Ren & Goldfarb 2019 (the dual form)",
+          methods::gauss_newton, jacobian_memory(),
+          {"(1 + 0.6 K) b/N",
+           [](const ProblemSize& size) { return (Price::gradient + jacobian_passes(size)) * size.share(); }}),
       row("hessian_free", "Gauss-Newton or Newton steps by conjugate gradients; for large batches",
           "theta <- theta + a p, (B + lambda I) p = -g by CG, B = G or H, lambda by the gain ratio",
           "Martens 2010; Byrd, Chin, Nocedal & Wu 2012 (samples); Frangella, Tropp & Udell 2023 (low_rank)",
@@ -375,6 +391,14 @@ Method levenberg_marquardt(const LevenbergMarquardtOptions& options) {
     auto rule = fixed ? backtracking({.decrease = 1e-4, .factor = 0.5}) : gain_ratio();
     return MethodParts{levenberg_marquardt_direction(options), std::move(rule), Damping(options.damping),
                        fixed ? 1 : options.attempts};
+  });
+}
+
+Method gauss_newton(const GaussNewtonOptions& options) {
+  options.check();
+  return Method("gauss_newton", [options](const Objective&) {
+    return MethodParts{gauss_newton_direction(options), fixed_rate(options.learning_rate),
+                       Damping({.rule = DampingRule::fixed, .initial = options.damping})};
   });
 }
 

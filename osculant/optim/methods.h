@@ -49,6 +49,7 @@ Method broyden(const BroydenOptions& options = {});
 Method ssbroyden(const QuasiNewtonOptions& options = {});
 Method sr1(const Sr1Options& options = {});
 Method levenberg_marquardt(const LevenbergMarquardtOptions& options = {});
+Method gauss_newton(const GaussNewtonOptions& options = {});
 Method kfac(const KfacMethodOptions& options = {});
 Method ekfac(const EkfacMethodOptions& options = {});
 Method hessian_free(const HessianFreeOptions& options = {});

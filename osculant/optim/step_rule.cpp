@@ -44,6 +44,10 @@ double Trials::value(const Tensor& direction, double scale) {
   return at(direction, scale, [&] { return objective_.value(); });
 }
 
+Tensor Trials::outputs(Linearization& here, const Tensor& direction, double scale) {
+  return at(direction, scale, [&] { return here.outputs_now(); });
+}
+
 LinePoint Trials::evaluate(const Tensor& direction, double scale) {
   return at(direction, scale, [&] {
     kept_ = {objective_.linearize(Needs{.gradient = true}), objective_.layout().snapshot(), scale};

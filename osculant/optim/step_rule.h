@@ -23,6 +23,9 @@ class Trials {
 
   double value(const Tensor& direction, double scale = 1);  // f(theta + scale p)
 
+  // The data terms' outputs [m] at theta + scale p, of the linearisation that `here` is.
+  Tensor outputs(Linearization& here, const Tensor& direction, double scale);
+
   // Value and slope, from a linearization that is kept, with the point's theta, until the next call.
   LinePoint evaluate(const Tensor& direction, double scale);
   struct Kept {

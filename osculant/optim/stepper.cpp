@@ -241,7 +241,9 @@ void Stepper::attempt(StepRecord& record) {
     gradient = gradient * (options_.clip_gradient_norm / norm);
   Objective whole = objective_.with_regularizers(here->objective.regularizers());
   Samples samples(given_ ? here->objective : whole, here->objective, random_);
-  StepContext context{linearization, gradient, samples, record.step, random_, takes_full_batch()};
+  Trials trials(here->objective, *last_good_, here->point.value, linearization.gradient(), forward_,
+                here->before);
+  StepContext context{linearization, gradient, samples, record.step, random_, takes_full_batch(), &trials};
   parts_.direction->prepare(context);
   check_noise(record, context);
   for (int64_t i = 1; i <= parts_.attempts; ++i) {
@@ -317,11 +319,8 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
   record.interrupted = step.interrupted;
   if (step.interrupted) return outcome;
   bool finite = step.displacement.defined() && std::isfinite(norm_of(step.displacement));
-  std::optional<Trials> trials;
   if (finite) {
-    trials.emplace(pending_->objective, *last_good_, pending_->point.value, context.linearization.gradient(),
-                   forward_, pending_->before);
-    outcome = parts_.rule->decide(*trials, step);
+    outcome = parts_.rule->decide(*context.trials, step);
   } else {
     outcome.reason = step.displacement.defined() ? "the step is not finite" : "no step was found";
     record.finite = !step.displacement.defined();
@@ -337,7 +336,7 @@ StepOutcome Stepper::try_once(StepRecord& record, const StepContext& context) {
     outcome.reason = "the step vanishes in the rounding of the parameters";
   }
   if (outcome.accepted) {
-    take(record, step, outcome, *trials);
+    take(record, step, outcome, *context.trials);
     parts_.direction->accepted(outcome);
   } else {
     parts_.direction->rejected(outcome);

@@ -113,11 +113,17 @@ void expect_same_steps(const Objective& ours, const Objective& theirs, Stepper& 
 }
 
 // One proposal at the objective's theta.
-inline Step propose(Direction& direction, const Objective& objective, double damping = 0) {
+inline Step propose(Direction& direction, const Objective& objective, double damping = 0,
+                    bool tries = false) {
   auto linearization = objective.linearize(direction.needs());
   RandomStream random(0, "test");
   Samples samples(objective, objective, random);
+  ForwardState state(objective);
+  auto before = state.snapshot();
+  auto start = objective.layout().snapshot();
+  Trials trials(objective, start, linearization->value(), linearization->gradient(), state, before);
   StepContext context{*linearization, linearization->gradient(), samples, 1, random};
+  if (tries) context.trials = &trials;
   direction.prepare(context);
   return direction.propose(context, Damping({.initial = damping}));
 }

@@ -22,12 +22,13 @@ enum class Family {
   limited_memory,
   dense_quasi_newton,
   least_squares,
+  batch_gauss_newton,
   krylov,
   dense_newton,
   low_rank,
 };
 
-constexpr std::array<std::pair<std::string_view, Family>, 27> families{{
+constexpr std::array<std::pair<std::string_view, Family>, 28> families{{
     {"sgd", Family::plain},
     {"momentum", Family::plain},
     {"adam", Family::adaptive},
@@ -48,6 +49,7 @@ constexpr std::array<std::pair<std::string_view, Family>, 27> families{{
     {"broyden", Family::dense_quasi_newton},
     {"sr1", Family::dense_quasi_newton},
     {"levenberg_marquardt", Family::least_squares},
+    {"gauss_newton", Family::batch_gauss_newton},
     {"hessian_free", Family::krylov},
     {"newton_cg", Family::krylov},
     {"newton_minres", Family::krylov},
@@ -69,6 +71,7 @@ bool on_batches(Family family) {
     case Family::adaptive:
     case Family::matrix:
     case Family::curvature_diagonal:
+    case Family::batch_gauss_newton:
       return true;
     default:
       return false;
@@ -131,6 +134,16 @@ Merit least_squares_merit(const TrainingFacts& f) {
                     format_count(f.residuals()), format_count(f.parameters))};
 }
 
+Merit batch_gauss_newton_merit(const TrainingFacts& f) {
+  int64_t equations = std::min(f.parameters, advised_batch_size(f) * f.outputs);
+  if (equations > 1000)
+    return {0.15, fmt::format("A dense system of {} equations a step.", format_count(equations))};
+  return {0.55,
+          fmt::format("The exact Gauss-Newton step of each batch, {} equations: dear, and with the noise of "
+                      "the batch.",
+                      format_count(equations))};
+}
+
 Merit first_order_merit(const TrainingFacts& f, const std::string& method, Family family) {
   if (family == Family::plain)
     return {method == "momentum" ? 0.35 : 0.2,
@@ -158,6 +171,8 @@ Merit merit_of(const TrainingFacts& f, const std::string& method, Family family)
   switch (family) {
     case Family::least_squares:
       return least_squares_merit(f);
+    case Family::batch_gauss_newton:
+      return batch_gauss_newton_merit(f);
     case Family::dense_quasi_newton: {
       double best = method == "ssbroyden" ? 0.97 : method == "bfgs" ? 0.96 : 0.6;
       return dense_merit(f, best, "a");

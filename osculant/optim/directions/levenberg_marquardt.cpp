@@ -11,36 +11,67 @@
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
 #include "osculant/curvature/gauss_newton_dual.h"
+#include "osculant/io/archive.h"
 #include "osculant/linop/vector_space.h"
+#include "osculant/optim/step_rule.h"
 
 namespace osculant {
 
 void LevenbergMarquardtOptions::check() const {
   damping.check();
   require_between("residual_power", residual_power, 0, 2);
+  require_non_negative("acceleration", acceleration);
+  require_between("momentum", momentum, 0, 1);
   require_at_least("attempts", static_cast<double>(attempts), 1);
 }
 
-void visit(OptionVisitor& v, LevenbergMarquardtOptions& o) {
-  visit(v, o.damping);
-  v.number("residual_power", o.residual_power, "in [0, 2]", "p: delta = lambda (2 loss)^(p/2)");
+namespace {
+
+template <class Options>
+void visit_system(OptionVisitor& v, Options& o) {
   v.choice<LmScaling>("scaling", o.scaling,
                       {{"identity", LmScaling::identity}, {"diagonal", LmScaling::diagonal}},
                       "D of the damping: I, or the clamped diagonal of J'J");
   v.choice<LmForm>("form", o.form,
                    {{"auto", LmForm::automatic}, {"primal", LmForm::primal}, {"dual", LmForm::dual}},
                    "solve for parameters (primal), for outputs (dual), or for the fewer of them");
+  v.number("momentum", o.momentum, "in [0, 1]", "mu: steps are damped towards mu times the last one");
+}
+
+}  // namespace
+
+void visit(OptionVisitor& v, LevenbergMarquardtOptions& o) {
+  visit(v, o.damping);
+  v.number("residual_power", o.residual_power, "in [0, 2]", "p: delta = lambda (2 loss)^(p/2)");
+  visit_system(v, o);
+  v.number("acceleration", o.acceleration, ">= 0",
+           "second-order corrections up to this share of half the step; 0: none");
   v.integer("attempts", o.attempts, ">= 1", "dampings tried a step");
+}
+
+void GaussNewtonOptions::check() const {
+  require_positive("learning_rate", learning_rate);
+  require_positive("damping", damping);
+  require_between("momentum", momentum, 0, 1);
+}
+
+void visit(OptionVisitor& v, GaussNewtonOptions& o) {
+  v.number("learning_rate", o.learning_rate, "> 0", "step length");
+  v.number("damping", o.damping, "> 0", "delta");
+  visit_system(v, o);
 }
 
 namespace {
 
 constexpr double smallest_share = 1e-6;  // of D's largest entry
 constexpr int64_t most_raises = 40;
+constexpr double look_ahead = 0.1;  // h of the difference for z''
 
 class LevenbergMarquardt : public Direction {
  public:
-  explicit LevenbergMarquardt(const LevenbergMarquardtOptions& options) : options_(options) {}
+  // `at_rate`: steps are scaled by a rate, which what is carried over knows nothing of.
+  explicit LevenbergMarquardt(const LevenbergMarquardtOptions& options, bool at_rate = false)
+      : options_(options), at_rate_(at_rate) {}
 
   Needs needs() const override { return {.gradient = true, .jacobian = true}; }
 
@@ -68,12 +99,32 @@ class LevenbergMarquardt : public Direction {
     }
     if (raises > 0)
       step.note = fmt::format("delta raised to {:.3g}: Cholesky failed {} times", delta, raises);
-    step.displacement = solve(followed, dual_ ? residual_ * share : Tensor(), delta);
-    step.slope = space.dot(followed, step.displacement);
-    // (B + delta D) p = -g: g'p + p'Bp/2 = (g'p - delta p'Dp) / 2.
-    double damped = space.dot(step.displacement * scale_, step.displacement);
+    Tensor right = followed, residual = dual_ ? residual_ * share : Tensor(), carried;
+    if (last_.defined()) {
+      carried = options_.momentum * last_;
+      right = followed + curvature_product(carried);
+      if (dual_) residual = residual + product(carried);
+    }
+    Tensor q = solve(right, residual, delta), p = carried.defined() ? carried + q : q;
+    step.displacement = proposed_ = p;
+    step.slope = space.dot(followed, p);
+    // (B + delta D) q = -g - B (p - q): g'p + p'Bp/2 = (g'p - delta p'Dq) / 2.
+    double damped = space.dot(p * scale_, q);
     step.predicted_change = (step.slope - delta * damped) / 2;
+    bool bends = options_.acceleration > 0 && options_.damping.rule != DampingRule::fixed;
+    if (bends && context.trials) accelerate(step.displacement, context, delta);
     return step;
+  }
+
+  void accepted(const StepOutcome& outcome) override {
+    if (options_.momentum > 0) last_ = at_rate_ ? proposed_ : outcome.displacement;
+  }
+
+  void save(Archive& archive) const override {
+    if (last_.defined()) archive.put("last", last_);
+  }
+  void load(const Archive& archive, const ParameterLayout& layout) override {
+    last_ = archive.contains("last") ? archive.tensor("last", layout.theta()) : Tensor();
   }
 
   Tensor step_for(const StepContext&, const Tensor& gradient, const Damping& damping) override {
@@ -83,6 +134,31 @@ class LevenbergMarquardt : public Direction {
   }
 
  private:
+  // p + q for p, where q is short beside it.
+  void accelerate(Tensor& p, const StepContext& context, double delta) const {
+    auto& here = context.linearization;
+    Tensor moved = here.gauss_newton_difference(context.trials->outputs(here, p, look_ahead));
+    Tensor bent =
+        (moved - look_ahead * gauss_newton_product(here.objective(), p)) / (look_ahead * look_ahead);
+    Tensor q = solve(bent, dual_ ? at::zeros_like(residual_) : Tensor(), delta);
+    VectorSpace space(p.numel(), p.options());
+    Tensor weights = scale_.sqrt();
+    if (2 * space.norm(q * weights) <= options_.acceleration * space.norm(p * weights)) p = p + q;
+  }
+
+  // B v.
+  Tensor curvature_product(const Tensor& v) const {
+    return dual_ ? transpose_product(product(v)) : matrix_.mv(v);
+  }
+
+  // Of the data terms alone.
+  Tensor gauss_newton_product(const Objective& objective, const Tensor& v) const {
+    Tensor Gv = curvature_product(v);
+    for (const auto& regularizer : objective.regularizers())
+      if (Tensor Rv = regularizer->gauss_newton_product(objective.layout(), v); Rv.defined()) Gv -= Rv;
+    return Gv;
+  }
+
   double damping_of(const Damping& damping) const {
     double p = options_.residual_power;
     return p > 0 ? damping.value() * std::pow(2 * std::max(value_, 0.0), p / 2) : damping.value();
@@ -204,6 +280,8 @@ class LevenbergMarquardt : public Direction {
   }
 
   LevenbergMarquardtOptions options_;
+  bool at_rate_;
+  Tensor proposed_, last_;  // p, and the last of them that was taken
   bool dual_ = false;
   Tensor matrix_;                    // B [n, n], or K [m, m]
   Tensor scale_;                     // D's diagonal [n], or [1]
@@ -220,6 +298,16 @@ class LevenbergMarquardt : public Direction {
 std::unique_ptr<Direction> levenberg_marquardt_direction(const LevenbergMarquardtOptions& options) {
   options.check();
   return std::make_unique<LevenbergMarquardt>(options);
+}
+
+std::unique_ptr<Direction> gauss_newton_direction(const GaussNewtonOptions& options) {
+  options.check();
+  LevenbergMarquardtOptions same{.damping = {.rule = DampingRule::fixed, .initial = options.damping},
+                                 .scaling = options.scaling,
+                                 .form = options.form,
+                                 .acceleration = 0,
+                                 .momentum = options.momentum};
+  return std::make_unique<LevenbergMarquardt>(same, /*at_rate=*/true);
 }
 
 }  // namespace osculant

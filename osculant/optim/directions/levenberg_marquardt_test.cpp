@@ -13,6 +13,7 @@
 #include "osculant/base/cost.h"
 #include "osculant/base/error.h"
 #include "osculant/base/testing.h"
+#include "osculant/io/archive.h"
 #include "osculant/objective/weight_decay.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/minimizer.h"
@@ -109,6 +110,77 @@ TEST(LevenbergMarquardt, follows_other_gradients_with_the_same_matrix) {
   }
 }
 
+// Against z'' by a difference of the outputs along p; h = 0.1 leaves the third derivative in.
+TEST(LevenbergMarquardt, bends_the_step_as_the_outputs_curve) {
+  for (const auto& loss : {MeanSquaredError(), BinaryCrossEntropy()}) {
+    for (int64_t examples : {12, 40}) {
+      for (double decay : {0.0, 0.05}) {
+        auto objective = fit(loss, examples, 7, decay);
+        auto& layout = objective.layout();
+        auto oracle = dense(objective);
+        Tensor p = expected_step(oracle, 0.5, LmScaling::identity), theta = layout.theta().clone();
+        auto moving = objective.linearize({.jacobian = true});
+        auto outputs = [&](double t) {
+          layout.assign(theta + t * p);
+          return moving->outputs_now();
+        };
+        double t = 1e-3;
+        moving->value();
+        Tensor second = (outputs(t) - 2 * outputs(0) + outputs(-t)) / (t * t), z = outputs(0);
+        Tensor bent = objective.linearize({.jacobian = true})->gauss_newton_difference(z + second);
+        Tensor q = -at::linalg_solve(oracle.G + 0.5 * at::eye(25, f64()), bent) / 2;
+        ASSERT_LT(2 * q.norm().item<double>(), 0.75 * p.norm().item<double>());
+        for (auto form : {LmForm::primal, LmForm::dual}) {
+          if (form == LmForm::dual && decay > 0) continue;
+          auto direction = levenberg_marquardt_direction({.form = form});
+          Tensor taken = propose(*direction, objective, 0.5, /*tries=*/true).displacement;
+          EXPECT_LT(relative_difference(taken - p, q), 0.1) << loss.name() << " of " << examples;
+          auto plain = levenberg_marquardt_direction({.form = form, .acceleration = 0});
+          EXPECT_LT(relative_difference(propose(*plain, objective, 0.5, true).displacement, p), 1e-9);
+        }
+      }
+    }
+  }
+}
+
+// The second step against the least of the model that is damped towards mu times the first.
+TEST(GaussNewton, keeps_of_the_last_step_what_the_batch_does_not_deny) {
+  constexpr double delta = 0.3, mu = 0.8, rate = 0.5;
+  for (int64_t examples : {12, 40}) {
+    for (auto form : {LmForm::primal, LmForm::dual}) {
+      auto objective = fit(BinaryCrossEntropy(), examples);
+      auto& layout = objective.layout();
+      Stepper stepper(
+          objective,
+          methods::gauss_newton({.learning_rate = rate, .damping = delta, .momentum = mu, .form = form}), {});
+      auto first = dense(objective);
+      Tensor start = layout.theta().clone(), s = expected_step(first, delta, LmScaling::identity);
+      stepper.step();
+      EXPECT_LT(relative_difference(layout.theta(), start + rate * s), 1e-10);
+      auto here = dense(objective);
+      Tensor theta = layout.theta().clone(), eye = at::eye(25, f64());
+      // (G + delta) p = -g + delta mu s
+      Tensor p = at::linalg_solve(here.G + delta * eye, delta * mu * s - here.g);
+      stepper.step();
+      EXPECT_LT(relative_difference(layout.theta() - theta, rate * p), 1e-8) << examples;
+    }
+  }
+}
+
+TEST(GaussNewton, goes_on_from_a_checkpoint_to_the_same_bits) {
+  auto objective = fit(MeanSquaredError(), 12), other = fit(MeanSquaredError(), 12);
+  Stepper stepper(objective, methods::gauss_newton(), {}), resumed(other, methods::gauss_newton(), {});
+  for (int i = 0; i < 3; ++i) stepper.step();
+  Archive archive("test", 1);
+  stepper.save(archive);
+  resumed.load(archive);
+  for (int i = 0; i < 3; ++i) {
+    stepper.step();
+    resumed.step();
+  }
+  EXPECT_TRUE(other.layout().theta().equal(objective.layout().theta()));
+}
+
 TEST(LevenbergMarquardt, counts_regularisers_in_the_matrix) {
   auto objective = fit(MeanSquaredError(), 12, 0, 0.05);
   auto oracle = dense(objective);
@@ -184,9 +256,10 @@ TEST(LevenbergMarquardt, tries_another_damping_without_another_jacobian) {
     double before = stepper.gradient_equivalents();
     auto record = stepper.step();
     ASSERT_TRUE(record.accepted);
-    // A gradient, one output's rows, and a value for each damping.
-    double expected = Price::gradient + Price::jacobian_transpose_product +
-                      static_cast<double>(record.attempts) * Price::forward;
+    // A gradient, one output's rows, and for each damping a look ahead, what comes back of it, and a value.
+    double expected =
+        Price::gradient + Price::jacobian_transpose_product +
+        static_cast<double>(record.attempts) * (2 * Price::forward + Price::jacobian_transpose_product);
     EXPECT_NEAR(stepper.gradient_equivalents() - before, expected, 1e-9);
     retried += record.attempts > 1;
   }
