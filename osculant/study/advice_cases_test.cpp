@@ -119,6 +119,16 @@ TEST(PlantedCases, LabelsThatContradictAreNoise) {
               Contains(AllOf(HasSubstr("10 of them another target"), HasSubstr("noise"))));
 }
 
+TEST(PlantedCases, LabelsDrawnAnewAreNoise) {
+  Problem clean = classifier(network({8, 16, 2}, Activation::tanh), 2000);
+  EXPECT_THAT(remedies(clean), IsEmpty());
+  const auto& batch = clean.train.examples();
+  Tensor y = batch.targets[0].tensor, flipped = RandomStream(4, "flips").uniform({2000}) < 0.2;
+  EXPECT_THAT(remedies(problem_of(network({8, 16, 2}, Activation::tanh), CrossEntropy(),
+                                  batch.inputs[0].tensor, at::where(flipped, 1 - y, y))),
+              Contains(HasSubstr("Labels disagree with those of inputs nearby")));
+}
+
 TEST(PlantedCases, ATooLargeStepIsComparedWithTheCurvature) {
   RunConfig config;
   config.train.method = "sgd";
