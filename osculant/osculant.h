@@ -20,6 +20,7 @@
 #include "osculant/diagnose/noise_scale.h"
 #include "osculant/io/archive.h"
 #include "osculant/io/safetensors.h"
+#include "osculant/linop/by_rows.h"
 #include "osculant/linop/linear_operator.h"
 #include "osculant/linop/operators.h"
 #include "osculant/model/exported_program.h"

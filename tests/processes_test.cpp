@@ -1,8 +1,9 @@
 // What several processes compute together equals what one computes alone. Run by mpirun; every process runs
-// every test, and the first one reports.
+// every test, and the first one reports. An argument is the most bytes that a message may have.
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -13,31 +14,22 @@
 #include "osculant/curvature/curvature.h"
 #include "osculant/curvature/fisher.h"
 #include "osculant/curvature/regularizers.h"
-#include "osculant/linop/operators.h"
 #include "osculant/objective/linearization.h"
 #include "osculant/optim/methods.h"
 #include "osculant/optim/testing.h"
 #include "osculant/spectrum/eigenpairs.h"
+#include "tests/processes.h"
 
 namespace osculant {
 namespace {
 
+using testing::kRounding;
 using testing::normal;
 using testing::relative_difference;
-
-constexpr double kRounding = 1e-12;
+using testing::same_everywhere;
 
 // Of 48 examples: batches that no number of processes divides, and one smaller than most of them.
 constexpr int64_t kRagged = 23;
-
-bool same_everywhere(const Tensor& x) {
-  Tensor sum = x.clone();
-  world_communicator().all_reduce_sum(sum);
-  // The first process's numbers, as all others have them.
-  Tensor of_first = world_communicator().is_first() ? x.clone() : at::zeros_like(x);
-  world_communicator().all_reduce_sum(of_first);
-  return world_communicator().least(of_first.equal(x) ? 1 : 0) > 0;
-}
 
 std::vector<std::pair<std::string, Objective>> objectives() {
   auto mlp = [](int64_t batch_size) { return testing::small_mlp(batch_size); };
@@ -182,7 +174,11 @@ TEST(Processes, HaveSharesThatMakeTheWhole) {
 int main(int argc, char** argv) {
   using namespace osculant;
   ::testing::InitGoogleTest(&argc, argv);
-  start_processes();
+  if (argc > 1) {
+    start_processes(std::atoi(argv[1]));
+  } else {
+    start_processes();
+  }
   auto& listeners = ::testing::UnitTest::GetInstance()->listeners();
   if (!world_communicator().is_first()) delete listeners.Release(listeners.default_result_printer());
   bool passed = RUN_ALL_TESTS() == 0;

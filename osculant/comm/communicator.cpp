@@ -17,6 +17,10 @@ class Serial : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   void all_reduce_sum(at::Tensor&) const override {}
+  at::Tensor all_gather(const at::Tensor& mine, const std::vector<int64_t>&) const override { return mine; }
+  at::Tensor gather_on_first(const at::Tensor& mine, const std::vector<int64_t>&) const override {
+    return mine;
+  }
   double of_first(double value) const override { return value; }
   double least(double value) const override { return value; }
 };
@@ -43,9 +47,9 @@ int launched_processes() {
   return 1;
 }
 
-void start_processes() {
+void start_processes(int64_t message_bytes) {
   if (several() || launched_processes() == 1) return;
-  several() = start_mpi();
+  several() = start_mpi(message_bytes);
   if (!several())
     fail_usage(fmt::format(
         "started by mpirun as one of {} processes, and this build has no MPI: start it without mpirun",
@@ -76,7 +80,10 @@ int64_t fair_share_of_memory() {
 }
 
 Share share_of(int64_t count, const Communicator& communicator) {
-  int64_t rank = communicator.rank(), size = communicator.size();
+  return share_of(count, communicator.rank(), communicator.size());
+}
+
+Share share_of(int64_t count, int64_t rank, int64_t size) {
   return {count * rank / size, count * (rank + 1) / size};
 }
 

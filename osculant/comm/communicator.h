@@ -5,12 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace osculant {
 
 // What went over the wire so far, of this process.
 struct Traffic {
-  int64_t calls = 0, bytes = 0;  // bytes given to reductions
+  int64_t calls = 0, bytes = 0;  // bytes given to reductions and gatherings
   double seconds = 0;            // spent in them, waiting for the others included
 };
 
@@ -23,6 +24,10 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual void all_reduce_sum(at::Tensor& tensor) const = 0;  // in place, on the tensor's device
+  // The processes' tensors, flat, one after the other; sizes[r] numbers of process r. On every process, or on
+  // the first alone, where the others get none.
+  virtual at::Tensor all_gather(const at::Tensor& mine, const std::vector<int64_t>& sizes) const = 0;
+  virtual at::Tensor gather_on_first(const at::Tensor& mine, const std::vector<int64_t>& sizes) const = 0;
   // The first process's number, for all to decide by: times, what memory is free.
   virtual double of_first(double value) const = 0;
   virtual double least(double value) const = 0;
@@ -42,8 +47,9 @@ const Communicator& world_communicator();
 // How many processes the launcher says there are (mpirun's environment): 1 without one.
 int launched_processes();
 // Joins them. Does nothing where there is one. Error(usage) where there are several and this build has no
-// MPI. An interrupt reaches all of them after the same reduction (base/interrupt.h).
-void start_processes();
+// MPI. An interrupt reaches all of them after the same reduction (base/interrupt.h). What is longer than
+// `message_bytes` goes in several messages.
+void start_processes(int64_t message_bytes = int64_t{1} << 30);
 void end_processes();  // waits for the others
 // For a process that cannot go on: true where no other can, either (a mistake that all met), after which each
 // may end in peace. False where the others go on, or there are none.
@@ -61,5 +67,6 @@ struct Share {
   int64_t size() const { return end - begin; }
 };
 Share share_of(int64_t count, const Communicator& communicator);
+Share share_of(int64_t count, int64_t rank, int64_t size);
 
 }  // namespace osculant

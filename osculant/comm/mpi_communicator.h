@@ -16,6 +16,6 @@ class MpiCommunicator : public Communicator {
 };
 
 // Null in a build without MPI.
-std::unique_ptr<MpiCommunicator> start_mpi();
+std::unique_ptr<MpiCommunicator> start_mpi(int64_t message_bytes);
 
 }  // namespace osculant

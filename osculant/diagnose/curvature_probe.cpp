@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "osculant/curvature/curvature.h"
+#include "osculant/linop/by_rows.h"
 #include "osculant/spectrum/lanczos.h"
 #include "osculant/spectrum/ritz.h"
 #include "osculant/spectrum/statistics.h"
@@ -79,18 +80,19 @@ AlongDirection measure_along(const ExampleParts& parts, const Tensor& v) {
 ExtremeDirections extreme_directions(const Objective& objective, const Tensor& start, int64_t steps,
                                      RandomStream& random) {
   ExtremeDirections found;
-  Hessian H(objective);
+  auto H = by_rows(std::make_shared<Hessian>(objective), objective.communicator());
+  const VectorSpace& space = H->domain();
   steps = std::min(steps, objective.parameters());
-  Lanczos lanczos(H, {.capacity = std::max<int64_t>(steps, 2)}, random);
-  if (!(start.defined() ? lanczos.start_from(start) : lanczos.start())) return found;
+  Lanczos lanczos(*H, {.capacity = std::max<int64_t>(steps, 2)}, random);
+  if (!(start.defined() ? lanczos.start_from(space.rows_of(start)) : lanczos.start())) return found;
   while (lanczos.size() < steps && !lanczos.exhausted())
     if (!lanczos.extend()) break;
   if (lanczos.size() == 0) return found;
   Ritz ritz = ritz_pairs(lanczos);
   found.smallest_value = ritz.value.front();
   found.largest_value = ritz.value.back();
-  found.smallest = lanczos.combine(ritz.vectors.narrow(1, 0, 1)).flatten();
-  found.largest = lanczos.combine(ritz.vectors.narrow(1, ritz.size() - 1, 1)).flatten();
+  found.smallest = space.gather(lanczos.combine(ritz.vectors.narrow(1, 0, 1)).flatten());
+  found.largest = space.gather(lanczos.combine(ritz.vectors.narrow(1, ritz.size() - 1, 1)).flatten());
   found.smallest = found.smallest / found.smallest.norm();
   found.largest = found.largest / found.largest.norm();
   return found;

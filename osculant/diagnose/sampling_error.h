@@ -71,7 +71,7 @@ struct SpectrumSamplingError {
 };
 
 // Matrices of parts of an objective's examples.
-using MatrixOf = std::function<std::unique_ptr<LinearOperator>(const Objective&)>;
+using MatrixOf = std::function<OperatorPtr(const Objective&)>;
 
 // The extremes and the trace of A, the matrix that `make` gives for the objective. `pairs`: of A, largest and
 // smallest, or null. Each size costs what A itself costs. Throws Error(usage) for objectives of several

@@ -49,12 +49,10 @@ Tensor LinearOperator::apply_adjoint_block(const Tensor&) const {
 
 Tensor to_dense(const LinearOperator& A, int64_t block) {
   require_at_least("block", static_cast<double>(block), 1);
-  Tensor columns = A.range().zeros(A.cols());
+  Tensor columns = at::zeros({A.cols(), A.rows()}, A.range().options()).t();
   for (int64_t begin = 0; begin < A.cols(); begin += block) {
     int64_t k = std::min(block, A.cols() - begin);
-    Tensor unit = A.domain().zeros(k);
-    unit.narrow(0, begin, k).fill_diagonal_(1);
-    columns.narrow(1, begin, k).copy_(A.apply(unit));
+    columns.narrow(1, begin, k).copy_(A.range().gather(A.apply(A.domain().unit_vectors(begin, k))));
   }
   return columns;
 }

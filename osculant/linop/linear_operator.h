@@ -55,7 +55,7 @@ class LinearOperator {
 
 using OperatorPtr = std::shared_ptr<const LinearOperator>;
 
-// Every column of A, [rows, cols], by blocks of `block` products with unit vectors.
+// Every column of A, [rows, cols], by blocks of `block` products with unit vectors; whole on every process.
 Tensor to_dense(const LinearOperator& A, int64_t block = 64);
 
 }  // namespace osculant

@@ -43,12 +43,12 @@ std::vector<int64_t> independent_columns(const VectorSpace& space, const Tensor&
 }
 
 Orthonormal householder_qr(const VectorSpace& space, const Tensor& X) {
-  auto [Q, R] = at::linalg_qr(X);
+  auto [Q, R] = space.qr(X);
   auto columns = independent_columns(space, R);
   if (static_cast<int64_t>(columns.size()) == X.size(1)) return {Q, R.to(at::kDouble).cpu(), X.size(1)};
   if (columns.empty()) return {X.narrow(1, 0, 0), at::zeros({0, X.size(1)}, at::kDouble), 0};
   // An arbitrary direction stands in for each dependent column, so the others are orthonormalised without it.
-  Tensor rest = std::get<0>(at::linalg_qr(select_columns(X, columns).Q));
+  Tensor rest = space.qr(select_columns(X, columns).Q).first;
   return {rest, space.gram(rest, X), static_cast<int64_t>(columns.size())};
 }
 

@@ -67,10 +67,14 @@ EndAlignment align_end(const End& end) {
 }  // namespace
 
 Alignment align(const EigenResult& pairs, const Tensor& g) {
-  if (g.dim() != 1 || g.size(0) != pairs.size || pairs.target == EigenTarget::dominant)
+  return align(pairs, g, VectorSpace(pairs.size, g.options()));
+}
+
+Alignment align(const EigenResult& pairs, const Tensor& g, const VectorSpace& space) {
+  if (g.dim() != 1 || g.size(0) != space.local_size() || space.size() != pairs.size ||
+      pairs.target == EigenTarget::dominant)
     fail_usage(
         "align: takes a vector of the matrix's size, and pairs of the largest or smallest eigenvalues");
-  VectorSpace space(pairs.size, g.options());
   Alignment found;
   found.vector_norm = space.norm(g);
   bool exact = pairs.stop == EigenStop::exact;

@@ -29,6 +29,8 @@ struct Alignment {
 // those found, and the search for missed ones of the rest; hence nothing is known of the innermost pair's
 // span. An angle a between g and V is then one between a - theta and a + theta.
 Alignment align(const EigenResult& pairs, const Tensor& g);
+// Of pairs whose rows are dealt out, and the same rows of g.
+Alignment align(const EigenResult& pairs, const Tensor& g, const VectorSpace& space);
 
 // d'A d / d'd, exact but for the rounding of the product.
 struct DirectionalCurvature {

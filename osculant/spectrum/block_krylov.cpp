@@ -36,7 +36,7 @@ bool BlockKrylov::extend() {
   Tensor V = basis_.narrow(0, 0, count_), h = at::zeros({count_}, at::kDouble);
   for (int pass = 0; pass < 3; ++pass) {
     double before = norm;
-    Tensor c = at::mv(V, w);
+    Tensor c = space_.coefficients(V.t(), w);
     w = at::addmv(w, V.t(), c, /*beta=*/1, /*alpha=*/-1);
     h.add_(c.to(at::kCPU, at::kDouble));
     norm = space_.norm(w);
@@ -60,10 +60,10 @@ void BlockKrylov::keep_open() {
   exhausted_ = count_ >= space_.size();
   if (exhausted_ || full()) return;
   Tensor V = basis_.narrow(0, 0, count_), w = basis_[count_];
-  w.copy_(random_.normal({space_.local_size()}, space_.options()));
+  w.copy_(space_.normal(random_, 1).select(1, 0));
   for (int pass = 0; pass < 3; ++pass) {
     w.div_(space_.norm(w));
-    w.addmv_(V.t(), at::mv(V, w), /*beta=*/1, /*alpha=*/-1);
+    w.addmv_(V.t(), space_.coefficients(V.t(), w), /*beta=*/1, /*alpha=*/-1);
   }
   w.div_(space_.norm(w));
   ++count_;

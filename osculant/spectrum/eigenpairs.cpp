@@ -84,7 +84,8 @@ class Eigensolver {
     // The rounding of products: what makes the matrix unsymmetric, at least u of it.
     double noise = std::max({(M - S).norm().item<double>(), space_.epsilon() * M.norm().item<double>(),
                              options_.noise_floor * scale_});
-    publish({{Q.t().contiguous().to(space_.options()).t(), {}, values, R.t().mm(R)}, noise, 0});
+    publish(
+        {{space_.rows_of(Q.t().contiguous().to(space_.options()).t()), {}, values, R.t().mm(R)}, noise, 0});
     result_.extreme_failure_probability = result_.missed_failure_probability = 0;
     result_.checked = true;
     stop(EigenStop::exact, fmt::format("all {} eigenvalues were computed from the matrix", A_.cols()));
@@ -93,8 +94,8 @@ class Eigensolver {
   // ---- large operators ----
 
   LanczosSettings settings() const {
-    int64_t n = A_.cols(),
-            bytes = space_.local_size() * static_cast<int64_t>(space_.options().dtype().itemsize());
+    int64_t n = A_.cols(), entry = static_cast<int64_t>(space_.options().dtype().itemsize()),
+            bytes = space_.local_size() * entry;
     int64_t least = std::min(n, wanted_ + std::max<int64_t>(8, wanted_ / 2));
     int64_t capacity = options_.krylov_dimension;
     if (capacity > 0 && capacity < std::min(n, wanted_ + 4))
@@ -108,7 +109,7 @@ class Eigensolver {
     // sqrt(u) keeps T exact to u (Simon 1984). Residuals feel what is let go, so not above the tolerance.
     double u = space_.epsilon();
     double orthogonality = std::max(std::min(std::sqrt(u), options_.tolerance), 20 * u);
-    bool stays_in_cache = capacity * bytes <= int64_t{2} << 20;
+    bool stays_in_cache = capacity * n * entry <= int64_t{2} << 20;
     return {capacity, orthogonality, stays_in_cache};
   }
 
@@ -136,8 +137,7 @@ class Eigensolver {
     std::vector<Tensor> rows;
     if (options_.start.defined()) rows.push_back(options_.start.t().to(space_.options()));
     int64_t given = rows.empty() ? 0 : rows.front().size(0);
-    if (given < options_.block)
-      rows.push_back(random_.normal({options_.block - given, space_.local_size()}, space_.options()));
+    if (given < options_.block) rows.push_back(space_.normal(random_, options_.block - given).t());
     Tensor X = at::cat(rows).t();
     int64_t room = std::max<int64_t>(1, settings_.capacity - wanted_ - 4);
     return X.narrow(1, 0, std::min(X.size(1), room));
@@ -438,9 +438,10 @@ class Eigensolver {
 EigenResult eigenpairs(const LinearOperator& A, const EigenOptions& options) {
   options.check();
   if (!A.symmetric()) fail_usage(fmt::format("eigenpairs: {} is not declared symmetric", A.name()));
-  if (options.start.defined() && (options.start.dim() != 2 || options.start.size(0) != A.cols()))
+  if (options.start.defined() &&
+      (options.start.dim() != 2 || options.start.size(0) != A.domain().local_size()))
     fail_usage(fmt::format("eigenpairs: start is of shape [{}]; must be [{}, k]",
-                           fmt::join(options.start.sizes().vec(), ", "), A.cols()));
+                           fmt::join(options.start.sizes().vec(), ", "), A.domain().local_size()));
   torch::NoGradGuard no_grad;
   return Eigensolver(A, options).run();
 }

@@ -47,7 +47,7 @@ struct EigenOptions {
 
   int64_t max_products = 0;      // 0: 500 + 50 * wanted
   int64_t krylov_dimension = 0;  // basis vectors; 0: 15 * wanted, at least 100, as far as basis_bytes go
-  int64_t basis_bytes = int64_t{1} << 30;  // memory of the basis, when krylov_dimension is not given
+  int64_t basis_bytes = int64_t{1} << 30;  // memory of a process's basis, when krylov_dimension is not given
   int64_t dense_limit = 200;               // n up to which the matrix is formed; also when n <= 4 * wanted
   uint64_t seed = 0;
 
@@ -102,7 +102,7 @@ struct Eigenvalue {
 struct EigenResult {
   EigenTarget target = EigenTarget::largest;
   Tensor values;   // float64 [k], CPU, in the target's order
-  Tensor vectors;  // [n, k], orthonormal, columns contiguous
+  Tensor vectors;  // [n, k], orthonormal, columns contiguous; of it the rows that the operator has here
   Tensor
       residuals;  // float64 [k], CPU: an eigenvalue lies within residuals[i] of values[i]; rounding included
   int64_t largest_count = 0;  // for `both`: values[0 : largest_count) are the largest, the rest the smallest
@@ -138,8 +138,9 @@ struct EigenResult {
 };
 
 // Eigenpairs at the ends of the spectrum of a symmetric operator, by thick-restart Lanczos (Wu & Simon 2000).
-// Products are in A's dtype, projected matrices in float64. Throws Error(usage) for an operator not declared
-// symmetric and for options that cannot be meant; trouble with numbers is a stop reason.
+// Products are in A's dtype, projected matrices in float64. Where A's rows are dealt out (linop/by_rows.h),
+// so are the basis and the vectors of the result. Throws Error(usage) for an operator not declared symmetric
+// and for options that cannot be meant; trouble with numbers is a stop reason.
 EigenResult eigenpairs(const LinearOperator& A, const EigenOptions& options = {});
 
 }  // namespace osculant

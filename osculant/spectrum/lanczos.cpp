@@ -51,28 +51,22 @@ bool Lanczos::start_from(const Tensor& v, const Tensor& deflated) {
 bool Lanczos::draw(int64_t row) {
   int64_t taken = row + (deflated_.defined() ? deflated_.size(0) : 0);
   if (taken >= space_.size()) return false;
-  basis_[row].copy_(random_.normal({space_.local_size()}, space_.options()));
+  basis_[row].copy_(space_.normal(random_, 1).select(1, 0));
   basis_[row].div_(space_.norm(basis_[row]));
   for (int pass = 0; pass < 3; ++pass) basis_[row].div_(orthogonalise(row, 0, row));
   return true;
-}
-
-// w <- w - R'c for orthonormal rows R; returns c = R w.
-Tensor Lanczos::subtract_projection(const Tensor& R, const Tensor& w) {
-  Tensor c = at::mv(R, w);
-  w.addmv_(R.t(), c, /*beta=*/1, /*alpha=*/-1);
-  return c;
 }
 
 // One pass of Gram-Schmidt of a row against the deflated vectors and the rows [begin, end); its norm
 // afterwards.
 double Lanczos::orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* removed) {
   Tensor w = basis_[row];
-  if (deflated_.defined()) subtract_projection(deflated_, w);
-  if (end > begin) {
-    Tensor c = subtract_projection(rows(begin, end - begin), w);
-    if (removed) removed->narrow(0, begin, end - begin).add_(c.to(at::kCPU, at::kDouble));
-  }
+  std::vector<Tensor> blocks;  // [n, .], with their coefficients in one reduction
+  if (deflated_.defined()) blocks.push_back(deflated_.t());
+  if (end > begin) blocks.push_back(rows(begin, end - begin).t());
+  auto c = blocks.empty() ? blocks : space_.coefficients(blocks, w);
+  for (size_t i = 0; i < blocks.size(); ++i) w.addmv_(blocks[i], c[i], /*beta=*/1, /*alpha=*/-1);
+  if (removed && end > begin) removed->narrow(0, begin, end - begin).add_(c.back().to(at::kCPU, at::kDouble));
   rows_reorthogonalised_ += end - begin;
   return space_.norm(w);
 }
@@ -128,7 +122,7 @@ double Lanczos::recur(int64_t j, const Tensor& product) {
   }
   double square = space_.subtract_and_dot(w, w, alpha_[j], v, w);
   if (!deflated_.defined()) return std::sqrt(square);
-  subtract_projection(deflated_, w);
+  w.addmv_(deflated_.t(), space_.coefficients(deflated_.t(), w), /*beta=*/1, /*alpha=*/-1);
   return space_.norm(w);
 }
 

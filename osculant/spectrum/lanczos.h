@@ -28,6 +28,10 @@ struct LanczosSettings {
 // (Wu & Simon 2000). The loss of orthogonality is followed by the omega recurrence (Simon 1984) and mended,
 // on two successive vectors, where it passes the limit: a full pass over the basis is bound by memory and
 // costs several times a product.
+//
+// Where the operator's rows are dealt out to processes, so is the basis: a step then takes two messages of
+// one number beside the product's, and a pass of reorthogonalisation two more, of a number a vector and of
+// one.
 class Lanczos : public KrylovProcess {
  public:
   // Vectors stay orthogonal to the columns of `deflated` ([n, d], orthonormal), if there are any.
@@ -72,7 +76,6 @@ class Lanczos : public KrylovProcess {
   void estimate_orthogonality(int64_t j, double norm);
   double keep_orthogonal(int64_t j, double norm);
   double orthogonalise(int64_t row, int64_t begin, int64_t end, Tensor* removed = nullptr);
-  Tensor subtract_projection(const Tensor& rows, const Tensor& w);
   Tensor removed_coefficients() const;
   double defect_outside(const Tensor& S) const;
   void orthonormalise_kept();

@@ -79,14 +79,12 @@ class Factorizer {
  private:
   int64_t sketch_size() const { return std::min(n_, count_ + options_.oversampling); }
 
-  Tensor normal(int64_t columns) {
-    return random_.normal({columns, space_.local_size()}, space_.options()).t();
-  }
+  Tensor normal(int64_t columns) { return space_.normal(random_, columns); }
 
   // A X. Where it is not finite, zero, which every method below bears, and run() says so.
   Tensor products(const Tensor& X) {
     Tensor AX = apply_by_blocks(A_, X);
-    if (AX.isfinite().all().item<bool>()) return AX;
+    if (space_.all_finite(AX)) return AX;
     finite_ = false;
     return AX.zero_();
   }
@@ -148,7 +146,7 @@ class Factorizer {
     auto [values, U] = dominant_first(C);
     int64_t rank = rank_within_tolerance(values, left, whole * whole);
     Tensor V = (Q.defined() ? Q.mm(U) : U).narrow(1, 0, rank).t().contiguous().to(space_.options()).t();
-    publish(V, values, rank, words_of_tolerance());
+    publish(space_.rows_of(V), values, rank, words_of_tolerance());
     Tensor exactly = V.to(at::kCPU, at::kDouble);
     double known = (S - (exactly * result_.values).mm(exactly.t())).square().sum().item<double>();
     set_error(measure_remainder(space_, {known}, 0, options_.confidence,
@@ -187,7 +185,7 @@ class Factorizer {
     project(Q, products(Q), 0);
   }
 
-  Tensor outside(const Tensor& Q, const Tensor& X) const { return X - Q.mm(Q.t().mm(X)); }
+  Tensor outside(const Tensor& Q, const Tensor& X) const { return X - Q.mm(space_.coefficients(Q, X)); }
 
   // The range block by block. A Omega - Q B Omega, B = Q'A, is the sketch of the next block, and the mean of
   // its columns' squared norms is norm_F(A - Q B)^2, since Omega is independent of Q. (The indicator
@@ -313,7 +311,9 @@ class Factorizer {
   void publish_outer(const Tensor& Q, const Tensor& values) {
     publish(Q, values, count_, words_of_tolerance());
     Tensor V = result_.vectors, scaled = result_.values.to(space_.options()).unsqueeze(1);
-    measure({0, [this, V, scaled](const Tensor& Z) { return products(Z) - V.mm(scaled * V.t().mm(Z)); }});
+    measure({0, [this, V, scaled](const Tensor& Z) {
+               return products(Z) - V.mm(scaled * space_.coefficients(V, Z));
+             }});
   }
 
   // ---- Lanczos ----

@@ -67,7 +67,7 @@ struct LowRankOptions {
 
 // A ~ V diag(values) V', and how far from A that is.
 struct LowRank {
-  Tensor vectors;  // [n, k], orthonormal, columns contiguous
+  Tensor vectors;  // [n, k], orthonormal, columns contiguous; of it the rows that the operator has here
   Tensor values;   // float64 [k], CPU, by falling magnitude
 
   // norm_F(A - V diag(values) V'). Exact but for rounding where the matrix was formed or the probes would

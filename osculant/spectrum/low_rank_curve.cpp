@@ -71,16 +71,16 @@ class CurveEstimate {
       formed_ = dense_operator(AZ_, /*symmetric=*/true, A_.positive_semidefinite());
       result_.how = fmt::format("the matrix was formed, {} products", format_count(n_));
     } else {
-      Z_ = RandomStream(options_.seed, "low rank curve")
-               .normal({options_.probes, n_}, A_.domain().options())
-               .t();
+      RandomStream random(options_.seed, "low rank curve");
+      Z_ = A_.domain().normal(random, options_.probes);
       AZ_ = apply_by_blocks(A_, Z_);
       result_.how = fmt::format("{} probes in common", options_.probes);
     }
-    finite_ = AZ_.isfinite().all().item<bool>();
+    finite_ = space().all_finite(AZ_);
   }
 
   const LinearOperator& source() const { return formed_ ? *formed_ : A_; }
+  const VectorSpace& space() const { return source().domain(); }
 
   LowRankCurve curve(LowRankMethod method) {
     LowRankCurve curve{.method = method, .error = {}, .note = reason_against(method)};
@@ -145,7 +145,7 @@ class CurveEstimate {
 
   // The squared norm of E from E Z.
   Measured squared_norm(const Tensor& EZ, double confidence) const {
-    const VectorSpace space(n_, EZ.options());
+    const VectorSpace& space = this->space();
     if (result_.exact) {
       double square = frobenius_squared(space, EZ);
       return {square, square, square};
@@ -159,7 +159,8 @@ class CurveEstimate {
 
   Measured rest_of(const Factors& factors, double confidence) const {
     Tensor scaled = factors.values.to(factors.vectors.options()).unsqueeze(1);
-    return squared_norm(AZ_ - factors.vectors.mm(scaled * factors.vectors.t().mm(Z_)), confidence);
+    return squared_norm(AZ_ - factors.vectors.mm(scaled * space().coefficients(factors.vectors, Z_)),
+                        confidence);
   }
 
   // norm_F(A)^2 from the probes alone, or beside the factors that leave least of it open.
@@ -213,7 +214,7 @@ class CurveEstimate {
 
   void by_probes(const Factors& factors, LowRankCurve& curve) const {
     auto value = to_vector(factors.values);
-    Tensor EZ = AZ_.clone(), W = factors.vectors.t().mm(Z_);
+    Tensor EZ = AZ_.clone(), W = space().coefficients(factors.vectors, Z_);
     for (size_t k = 0; k <= value.size(); ++k) {
       auto last = static_cast<int64_t>(k) - 1;
       if (k > 0) EZ -= at::outer(factors.vectors.select(1, last) * value[last], W.select(0, last));

@@ -16,20 +16,9 @@ double frobenius_squared(const VectorSpace& space, const Tensor& X) {
   return sum;
 }
 
-namespace {
-
-constexpr int64_t kBlock = 8;
-
-Tensor unit_columns(const VectorSpace& space, int64_t begin, int64_t count) {
-  Tensor E = space.zeros(count);
-  E.narrow(0, begin, count).fill_diagonal_(1);
-  return E;
-}
-
-}  // namespace
-
 MeasuredNorm measure_remainder(const VectorSpace& space, const Remainder& remainder, int64_t probes,
                                double confidence, double rounding, RandomStream& random) {
+  constexpr int64_t kBlock = 8;
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   int64_t n = space.size();
   bool every_column = remainder.rest && probes >= n;
@@ -37,8 +26,7 @@ MeasuredNorm measure_remainder(const VectorSpace& space, const Remainder& remain
   double sum = 0;
   for (int64_t begin = 0; begin < N; begin += kBlock) {
     int64_t k = std::min(kBlock, N - begin);
-    Tensor Z = every_column ? unit_columns(space, begin, k)
-                            : random.normal({k, space.local_size()}, space.options()).t();
+    Tensor Z = every_column ? space.unit_vectors(begin, k) : space.normal(random, k);
     sum += frobenius_squared(space, remainder.rest(Z));
   }
   auto widened = [&](double rest, double low, double high, bool exact) {

@@ -33,12 +33,6 @@ void for_each_block(const LinearOperator& A, int64_t count, Draw draw, Use use) 
   }
 }
 
-Tensor unit_vectors(const VectorSpace& space, int64_t begin, int64_t count) {
-  Tensor E = space.zeros(count);
-  E.narrow(0, begin, count).fill_diagonal_(1);
-  return E;
-}
-
 }  // namespace
 
 void ProbeOptions::check() const {
@@ -82,14 +76,13 @@ Measured frobenius_norm(const LinearOperator& A, const ProbeOptions& options, co
   int64_t n = A.cols();
   bool columns = n <= options.probes, deflated = !columns && pairs && pairs->values.numel() > 0;
   auto project = [&](const Tensor& X) {
-    return deflated ? X - pairs->vectors.mm(pairs->vectors.t().mm(X)) : X;
+    return deflated ? X - pairs->vectors.mm(space.coefficients(pairs->vectors, X)) : X;
   };
   RunningMoments squares;
   for_each_block(
       A, columns ? n : options.probes,
       [&](int64_t begin, int64_t k) {
-        return columns ? unit_vectors(space, begin, k)
-                       : project(random.normal({k, space.local_size()}, space.options()).t());
+        return columns ? space.unit_vectors(begin, k) : project(space.normal(random, k));
       },
       [&](const Tensor&, const Tensor& AZ) {
         Tensor Y = project(AZ);
@@ -124,13 +117,12 @@ DiagonalEstimate diagonal(const LinearOperator& A, const ProbeOptions& options) 
   RandomStream random(options.seed, "diagonal");
   int64_t n = A.cols();
   bool columns = n <= options.probes;
-  Tensor mean = at::zeros({n}, space.options()), squares = at::zeros({n}, space.options());
+  Tensor mean = space.zeros(1).select(1, 0), squares = space.zeros(1).select(1, 0);
   double count = 0;
   for_each_block(
       A, columns ? n : options.probes,
       [&](int64_t begin, int64_t k) {
-        return columns ? unit_vectors(space, begin, k)
-                       : random.rademacher({k, space.local_size()}, space.options()).t();
+        return columns ? space.unit_vectors(begin, k) : space.rademacher(random, k);
       },
       [&](const Tensor& Z, const Tensor& AZ) {
         for (int64_t i = 0; i < Z.size(1); ++i) {

@@ -8,13 +8,6 @@
 #include "osculant/spectrum/certificate.h"
 
 namespace osculant {
-namespace {
-
-bool is_finite(const Tensor& x) {
-  return x.isfinite().all().item<bool>();
-}
-
-}  // namespace
 
 Tensor VerifiedPairs::residuals() const {
   return block.residual_gram.diagonal().clamp_min(0).sqrt();
@@ -51,14 +44,14 @@ std::optional<VerifiedPairs> PairVerification::verify(const PairBlock& pairs, do
   }
   measured_ = -1;
   Tensor AQ = apply_by_blocks(A_, pairs.Q);
-  if (!is_finite(AQ)) return std::nullopt;
+  if (!space_.all_finite(AQ)) return std::nullopt;
   return by_products(pairs.Q, AQ, 0, scale, pairs.values.numel());
 }
 
 std::optional<VerifiedPairs> PairVerification::by_probes(const PairBlock& pairs, double scale) {
   Tensor G = random_.normal({pairs.values.numel(), kProbes}, at::kDouble), g = G.to(space_.options());
   Tensor AQg = A_.apply(pairs.Q.mm(g));
-  if (!is_finite(AQg)) return std::nullopt;
+  if (!space_.all_finite(AQg)) return std::nullopt;
   Tensor E = AQg - pairs.AQ.mm(g);
   Tensor squares = space_.gram(E, E).diagonal();
   measured_ = (squares.sqrt() / G.norm(2, {0})).max().item<double>();
@@ -94,7 +87,7 @@ std::optional<VerifiedPairs> PairVerification::include(const VerifiedPairs& foun
   Tensor AQ = block.AQ.defined() ? block.AQ : apply_by_blocks(A_, block.Q);
   // Stored by columns: concatenate rows.
   Tensor Z = at::cat({block.Q.t(), Y.t()}).t(), AZ = at::cat({AQ.t(), apply_by_blocks(A_, Y).t()}).t();
-  if (!is_finite(AZ)) return std::nullopt;
+  if (!space_.all_finite(AZ)) return std::nullopt;
   return by_products(Z, AZ, found.deviation, scale, count);
 }
 

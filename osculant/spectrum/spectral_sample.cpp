@@ -101,10 +101,11 @@ class Sampler {
   }
 
   LanczosSettings settings() const {
-    int64_t bytes = space_.local_size() * static_cast<int64_t>(space_.options().dtype().itemsize());
+    auto entry = static_cast<int64_t>(space_.options().dtype().itemsize());
+    int64_t bytes = space_.local_size() * entry;
     int64_t most = std::max<int64_t>(options_.basis_bytes / std::max<int64_t>(bytes, 1) - 1, 2);
     int64_t capacity = std::min({options_.steps, most, std::max<int64_t>(sample_.rest(), 2)});
-    bool stays_in_cache = capacity * bytes <= int64_t{2} << 20;
+    bool stays_in_cache = capacity * sample_.size * entry <= int64_t{2} << 20;
     return {capacity, std::sqrt(space_.epsilon()), stays_in_cache};
   }
 
@@ -112,8 +113,8 @@ class Sampler {
     if (sample_.rest() <= 0) return;
     Lanczos lanczos(A_, settings(), random_);
     for (int64_t i = 0; i < options_.probes && sample_.stop == SampleStop::done; ++i) {
-      Tensor z = random_.normal({space_.local_size()}, space_.options());
-      if (deflated_.defined()) z = z - deflated_.mv(deflated_.t().mv(z));
+      Tensor z = space_.normal(random_, 1).select(1, 0);
+      if (deflated_.defined()) z = z - deflated_.mv(space_.coefficients(deflated_, z));
       double norm = space_.norm(z);
       if (lanczos.start_from(z, deflated_) && follow(lanczos)) {
         sample_.weights.push_back(norm * norm);

@@ -56,8 +56,7 @@ class TraceEstimator {
     for (int64_t begin = 0, n = space_.size(); begin < n; begin += kBlock) {
       if (!may_go_on()) return state_unknown(TraceStop::interrupted);
       int64_t k = std::min(kBlock, n - begin);
-      Tensor E = space_.zeros(k);
-      E.narrow(0, begin, k).fill_diagonal_(1);
+      Tensor E = space_.unit_vectors(begin, k);
       add_exactly(E, A_.apply(E));
     }
     finish_exact();
@@ -157,7 +156,7 @@ class TraceEstimator {
     double columns = static_cast<double>(Y_.size(1));
     double scale = basis_.rank > 0 ? basis_.R.norm(2, {0}).max().item<double>() : 0;
     while (basis_.rank < Y_.size(1) && left() > basis_.rank) {
-      Tensor g = random_.normal({1, space_.local_size()}, space_.options()).t();
+      Tensor g = space_.normal(random_, 1);
       Tensor outside = without_range(A_.apply(g));
       double norm = space_.norm(outside.select(1, 0));
       if (norm <= 100 * std::sqrt(columns) * space_.epsilon() * scale) {
@@ -240,10 +239,8 @@ class TraceEstimator {
 
   bool deflated() const { return result_.rank > 0; }
 
-  Tensor draw_signs(int64_t count) {
-    return random_.rademacher({count, space_.local_size()}, space_.options()).t();
-  }
-  Tensor without_range(const Tensor& X) const { return X - basis_.Q.mm(basis_.Q.t().mm(X)); }
+  Tensor draw_signs(int64_t count) { return space_.rademacher(random_, count); }
+  Tensor without_range(const Tensor& X) const { return X - basis_.Q.mm(space_.coefficients(basis_.Q, X)); }
 
   void add_plain_samples(const Tensor& Z, const Tensor& AZ) {
     for (int64_t i = 0; i < Z.size(1); ++i) {

@@ -10,8 +10,10 @@
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
+#include "osculant/comm/communicator.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/diagnose/sampling_error.h"
+#include "osculant/linop/by_rows.h"
 #include "osculant/model/consistency.h"
 #include "osculant/objective/plan.h"
 #include "osculant/spectrum/low_rank_curve.h"
@@ -63,9 +65,11 @@ PlannedWork planned_work(const RunConfig& config, const MatrixKind& kind,
   if (kind.needs.hessian) work.hessian_products = products_of(parts);
   if (kind.needs.gauss_newton) work.gauss_newton_products = products_of(parts);
   for (const auto& part : parts) work.evaluations += part.evaluations;
-  // The largest of the bases, the pairs found, and a product with its block on the way.
-  for (const auto& part : parts) work.vectors = std::max(work.vectors, part.vectors);
-  work.vectors += 2 * pairs_wanted(config) + 8;
+  // The largest of the bases, the pairs found, and a product with its block on the way, which several
+  // processes gather first.
+  for (const auto& part : parts)
+    work.vectors = std::max(work.vectors, part.whole_vectors + dealt_out(part.vectors));
+  work.vectors += dealt_out(2 * pairs_wanted(config)) + (world_communicator().alone() ? 8 : 16);
   return work;
 }
 
@@ -74,8 +78,9 @@ void require_fit(const Plan& plan, const Problem& problem, const RunConfig& conf
   if (plan.fits()) return;
   std::vector<std::string> remedies;
   // A pair takes two vectors of the smallest basis and four more, at both ends together (planned_work).
-  int64_t vectors = (plan.budget - plan.working_bytes) / bytes_per_vector(problem);
-  int64_t pairs = (vectors - 28) / 6;
+  int64_t vectors =
+      (plan.budget - plan.working_bytes - 8 * bytes_per_vector(problem)) / bytes_of_rows(problem);
+  int64_t pairs = (vectors - 20) / 6;
   if (pairs > 0 && pairs < config.analyze.eigenvalues)
     remedies.push_back(fmt::format("--eigenvalues {}", pairs));
   if (plan.working_bytes > plan.budget / 2) remedies.push_back("a smaller --batch-size");
@@ -209,8 +214,8 @@ class Analysis {
     record.note = kind.note;
     leave_room_for_vectors(kind, parts);
     MemoryMeter meter;
-    auto A = kind.make(objective_, config_);
-    MatrixInHand matrix{*A, kind, problem_, config_, objective_, record};
+    OperatorPtr whole = kind.make(objective_, config_), A = by_rows(whole, objective_.communicator());
+    MatrixInHand matrix{*A, *whole, kind, problem_, config_, objective_, record};
     if (folder_) matrix.folder = folder_->path();
     if (result_.gradient_flow) matrix.flow = &*result_.gradient_flow;
     matrix.held = [&meter] { return meter.current(); };
@@ -224,14 +229,14 @@ class Analysis {
       }
       progress_.begin(part.products);
       matrix.elsewhere = 0;
-      int64_t start = A->products();
+      int64_t start = whole->products();
       matrix.go_on = [&](const std::string& doing) {
-        progress_.show(kind.title, A->products() - start + matrix.elsewhere, doing);
+        progress_.show(kind.title, whole->products() - start + matrix.elsewhere, doing);
         return interrupt_signal() == 0;
       };
       part.measure(matrix);
       finite_ = finite_ && matrix.pairs.stop != EigenStop::non_finite;
-      record.products = before + A->products();
+      record.products = before + whole->products();
       if (interrupt_signal() != 0) return;
       if (!finished) record.finished.push_back(part.name);
       save();

@@ -1,5 +1,7 @@
 #include "osculant/study/analysis_part.h"
 
+#include "osculant/comm/communicator.h"
+
 namespace osculant {
 
 std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKind& kind, RunConfig& config) {
@@ -13,6 +15,15 @@ std::vector<AnalysisPart> analysis_parts(const Problem& problem, const MatrixKin
 int64_t bytes_per_vector(const Problem& problem) {
   return problem.model.parameters() *
          static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
+}
+
+int64_t dealt_out(int64_t count) {
+  int64_t processes = world_communicator().size();
+  return (count + processes - 1) / processes;
+}
+
+int64_t bytes_of_rows(const Problem& problem) {
+  return dealt_out(bytes_per_vector(problem));
 }
 
 int64_t pairs_wanted(const RunConfig& config) {

@@ -23,7 +23,8 @@ inline constexpr int64_t analysis_dense_limit = 500;
 // A matrix under analysis and what is known of it so far. Parts add to `record`, and the first one the pairs
 // that the others start from.
 struct MatrixInHand {
-  const LinearOperator& A;
+  const LinearOperator& A;      // of vectors whose rows are dealt out to the processes, as the pairs' are
+  const LinearOperator& whole;  // the same of whole vectors
   const MatrixKind& kind;
   const Problem& problem;
   const RunConfig& config;
@@ -45,12 +46,13 @@ struct MatrixInHand {
 struct AnalysisPart {
   std::string name;      // in `finished`
   int64_t products = 0;  // with the matrix, as expected
-  int64_t vectors = 0;   // of R^n held at once, beside the pairs
+  int64_t vectors = 0;   // of R^n held at once, their rows dealt out to the processes, beside the pairs
   std::function<void(MatrixInHand&)> measure;
   // Where the part came to its end in an earlier session: brings back what later parts start from, the record
   // being there. False where that is lost, and the part is made again. None: nothing to bring back.
   std::function<bool(MatrixInHand&)> restore = {};
-  int64_t evaluations = 0;  // of the objective over all the data, a gradient counting three
+  int64_t evaluations = 0;    // of the objective over all the data, a gradient counting three
+  int64_t whole_vectors = 0;  // as `vectors`, which every process holds whole
 };
 
 // Makers of parts: nothing where the configuration does not ask for one. They write the defaults they choose
@@ -84,6 +86,8 @@ void discard_kept_pairs(const std::string& folder);
 std::vector<EigenvalueRecord> records_of(const std::vector<Eigenvalue>& found, double pairing_bound);
 
 int64_t bytes_per_vector(const Problem& problem);
+int64_t bytes_of_rows(const Problem& problem);  // of a vector's rows that one process holds
+int64_t dealt_out(int64_t count);               // of so many vectors, as many as one process's rows amount to
 int64_t pairs_wanted(const RunConfig& config);  // at both ends together; 0: none
 int64_t eigensolver_products(int64_t pairs);    // as expected where the matrix is not formed
 

@@ -27,7 +27,7 @@ int64_t expected_products(const Problem& problem, int64_t wanted) {
 // it can work with.
 int64_t krylov_dimension(const Problem& problem, int64_t wanted) {
   int64_t n = problem.model.parameters();
-  int64_t affordable = problem.memory_budget / 2 / bytes_per_vector(problem);
+  int64_t affordable = problem.memory_budget / 2 / std::max<int64_t>(bytes_of_rows(problem), 1);
   int64_t least = wanted + 20;
   return std::min(n, std::max(least, std::min(affordable, std::max<int64_t>(100, 15 * wanted))));
 }
@@ -57,10 +57,14 @@ fs::path kept_file(const MatrixInHand& matrix) {
   return kept_folder(matrix.folder) / (matrix.kind.name + ".safetensors");
 }
 
+// The first process gathers the vectors, when their basis is gone.
 void keep(const MatrixInHand& matrix) {
-  if (matrix.folder.empty() || !writes_files()) return;
+  if (matrix.folder.empty()) return;
+  EigenResult whole = matrix.pairs;
+  whole.vectors = matrix.A.domain().gather_on_first(matrix.pairs.vectors);
+  if (!writes_files()) return;
   fs::create_directories(kept_folder(matrix.folder));
-  save_eigenpairs(matrix.pairs, kept_file(matrix).string());
+  save_eigenpairs(whole, kept_file(matrix).string());
 }
 
 EigenResult load(const MatrixInHand& matrix, const fs::path& file) {
@@ -68,7 +72,8 @@ EigenResult load(const MatrixInHand& matrix, const fs::path& file) {
   if (pairs.size != matrix.A.cols())
     fail_data(fmt::format("{}: pairs of {} rows, and the {} has {}", file.string(), pairs.size,
                           matrix.kind.title, matrix.A.cols()));
-  pairs.vectors = pairs.vectors.to(matrix.A.domain().options());
+  const VectorSpace& space = matrix.A.domain();
+  pairs.vectors = space.rows_of(pairs.vectors).to(space.options());
   return pairs;
 }
 
@@ -140,8 +145,12 @@ std::optional<AnalysisPart> eigenvalue_part(const Problem& problem, const Matrix
     put(matrix.record, matrix.pairs);
     keep(matrix);
   };
-  return AnalysisPart{"eigenvalues", expected_products(problem, wanted), options.krylov_dimension, measure,
-                      restore};
+  AnalysisPart part{"eigenvalues", expected_products(problem, wanted), options.krylov_dimension, measure,
+                    restore};
+  // Those that the first process writes.
+  if (!world_communicator().alone() && dealt_out(part.vectors) < wanted)
+    part.whole_vectors = wanted - dealt_out(part.vectors);
+  return part;
 }
 
 }  // namespace osculant

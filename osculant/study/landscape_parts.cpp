@@ -8,6 +8,7 @@
 #include "osculant/base/random.h"
 #include "osculant/diagnose/loss_slice.h"
 #include "osculant/diagnose/sampling_error.h"
+#include "osculant/linop/by_rows.h"
 #include "osculant/spectrum/alignment.h"
 #include "osculant/study/analysis_part.h"
 
@@ -46,9 +47,10 @@ void require_pairs(const RunConfig& config, const char* key, int64_t count) {
 
 void measure_alignment(MatrixInHand& matrix, uint64_t seed) {
   Tensor g = matrix.objective.value_and_gradient().second;
-  Alignment found = align(matrix.pairs, g);
+  const VectorSpace& space = matrix.A.domain();
+  Alignment found = align(matrix.pairs, space.rows_of(g), space);
   auto along = [&](const Tensor& d) {
-    DirectionalCurvature curvature = curvature_along(matrix.A, d, matrix.pairs.noise);
+    DirectionalCurvature curvature = curvature_along(matrix.whole, d, matrix.pairs.noise);
     return AlignmentRecord::Direction{curvature.value, curvature.rounding};
   };
   RandomStream random(seed, "random direction");
@@ -69,12 +71,12 @@ struct SlicesWanted {
 };
 
 void measure_slices(MatrixInHand& matrix, const SlicesWanted& wanted) {
-  LossSlices slices(matrix.objective, matrix.A);
+  LossSlices slices(matrix.objective, matrix.whole);
   SlicesRecord& record = matrix.record.slices.emplace();
   SliceOptions line = wanted.line, plane = wanted.plane;
   line.go_on = plane.go_on = [&] { return matrix.go_on("slices of the objective"); };
   auto add = [&](const std::string& direction, int64_t column) {
-    LossLine found = slices.line(matrix.pairs.vectors.select(1, column), line);
+    LossLine found = slices.line(matrix.A.domain().gather(matrix.pairs.vectors.select(1, column)), line);
     record.lines.push_back({direction, found.slope, found.curvature, found.radius, found.reach(), found.steps,
                             found.values, found.model});
   };
@@ -105,8 +107,9 @@ std::optional<AnalysisPart> alignment_part(const Problem&, const MatrixKind&, Ru
   require_pairs(config, "analyze.alignment", 1);
   auto seed = config.seed();
   auto measure = [seed](MatrixInHand& matrix) { measure_alignment(matrix, seed); };
-  AnalysisPart part{"alignment", 2, 4, measure};
+  AnalysisPart part{"alignment", 2, 0, measure};
   part.evaluations = 3;  // a gradient
+  part.whole_vectors = 4;
   return part;
 }
 
@@ -129,7 +132,8 @@ std::optional<AnalysisPart> slices_part(const Problem&, const MatrixKind& kind, 
   wanted.plane.check();
   auto measure = [wanted](MatrixInHand& matrix) { measure_slices(matrix, wanted); };
   int64_t lines = 2 * wanted.directions;
-  AnalysisPart part{"slices", lines + 2 * wanted.planes, 8, measure};
+  AnalysisPart part{"slices", lines + 2 * wanted.planes, 0, measure};
+  part.whole_vectors = 8;
   part.evaluations =
       3 + lines * wanted.line.points + wanted.planes * wanted.plane.points * wanted.plane.points;
   return part;
@@ -147,7 +151,7 @@ std::optional<AnalysisPart> sampling_error_part(const Problem& problem, const Ma
   int64_t n = problem.model.parameters();
   bool formed = n <= options.dense_limit;
   int64_t trace = formed ? n : options.trace_products, pairs = formed ? n : 110, sizes = 3;
-  int64_t vectors = std::min<int64_t>(100, options.basis_bytes / bytes_per_vector(problem) + 1) + 8;
+  int64_t vectors = std::min<int64_t>(100, options.basis_bytes / bytes_of_rows(problem) + 1) + 8;
   auto measure = [options, vectors, pairs, trace](MatrixInHand& matrix) {
     SamplingErrorOptions watched = options;
     watched.go_on = [&](const SamplingProgress& now) {
@@ -157,9 +161,11 @@ std::optional<AnalysisPart> sampling_error_part(const Problem& problem, const Ma
     // The parts' graphs take what those of the whole and the vectors leave.
     const Objective& objective = matrix.objective;
     int64_t budget = objective.memory_budget();
-    int64_t taken = (matrix.held ? matrix.held() : 0) + vectors * bytes_per_vector(matrix.problem);
+    int64_t taken = (matrix.held ? matrix.held() : 0) + vectors * bytes_of_rows(matrix.problem);
     objective.set_memory_budget(std::max<int64_t>(matrix.problem.memory_budget - taken, 0));
-    auto make = [&](const Objective& part) { return matrix.kind.make(part, matrix.config); };
+    auto make = [&](const Objective& part) {
+      return by_rows(matrix.kind.make(part, matrix.config), part.communicator());
+    };
     auto found = sampling_error(objective, matrix.A, make, matrix.known_pairs(), watched);
     objective.set_memory_budget(budget);
     if (!found.finished) return;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "osculant/linop/by_rows.h"
 #include "osculant/linop/operators.h"
 #include "osculant/spectrum/rank.h"
 #include "osculant/study/analysis_part.h"
@@ -63,7 +64,8 @@ std::optional<AnalysisPart> layer_rank_part(const Problem& problem, const Matrix
       own.sample.progress = go_on;
       if (bound >= 0) own.upper_bound = std::min(bound, block.size);
       auto indices = at::arange(block.offset, block.offset + block.size, at::kLong);
-      RankResult found = rank(*restriction(borrow(matrix.A), indices), own);
+      auto layer = by_rows(restriction(borrow(matrix.whole), indices), matrix.objective.communicator());
+      RankResult found = rank(*layer, own);
       if (!going) return;
       layers.push_back(record_of(block, found));
     }

@@ -66,12 +66,13 @@ std::optional<AnalysisPart> sparsity_part(const Problem& problem, const MatrixKi
     bool going = true;
     SparsityOptions watched = options;
     watched.progress = [&](int64_t) { return going = matrix.go_on("sparsity"); };
-    SparsityResult found = sparsity(matrix.A, blocks, watched, matrix.known_pairs());
+    SparsityResult found = sparsity(matrix.whole, blocks, watched, matrix.known_pairs());
     if (going) matrix.record.sparsity = record_of(found);
   };
   int64_t own = formed || pairs_wanted(config) > 0 ? 0 : 100;  // products for the largest eigenvalue
-  return AnalysisPart{"sparsity", sparsity_products(blocks, options) + own,
-                      formed ? problem.model.parameters() : vectors_at_work, measure};
+  AnalysisPart part{"sparsity", sparsity_products(blocks, options) + own, 0, measure};
+  part.whole_vectors = formed ? problem.model.parameters() : vectors_at_work;
+  return part;
 }
 
 std::optional<AnalysisPart> layer_norm_part(const Problem& problem, const MatrixKind& kind,
@@ -90,11 +91,13 @@ std::optional<AnalysisPart> layer_norm_part(const Problem& problem, const Matrix
     if (!matrix.flow || matrix.flow->verdict != FlowVerdict::healthy) return;
     SparsityOptions watched = options;
     watched.progress = [&](int64_t) { return matrix.go_on("norms of layers"); };
-    auto norms = diagonal_block_norms(matrix.A, blocks, watched);
+    auto norms = diagonal_block_norms(matrix.whole, blocks, watched);
     for (size_t b = 0; b < norms.size(); ++b)
       matrix.record.layer_norms.emplace_back(blocks[b].name, record_of(norms[b]));
   };
-  return AnalysisPart{"layer_norms", block_norm_products(blocks, options), vectors_at_work, measure};
+  AnalysisPart part{"layer_norms", block_norm_products(blocks, options), 0, measure};
+  part.whole_vectors = vectors_at_work;
+  return part;
 }
 
 std::vector<LayerCurvature> layer_curvature(const SpectrumRecord& record) {

@@ -11,7 +11,9 @@
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/base/text.h"
+#include "osculant/comm/communicator.h"
 #include "osculant/diagnose/gradient_flow.h"
+#include "osculant/linop/by_rows.h"
 #include "osculant/objective/plan.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
@@ -83,7 +85,7 @@ class Through {
     point.loss = value;
     point.gradient_norm = gradient.norm().item<double>();
     point.flow = name_of(gradient_flow(objective).verdict);
-    auto A = kind_.make(objective, config_);
+    OperatorPtr A = by_rows(kind_.make(objective, config_), objective.communicator());
     EigenOptions options = eigen_options(config_);
     options.start = start_;
     options.progress = [&](const EigenProgress& progress) {
@@ -127,7 +129,9 @@ PlanRecord plan_through(const Problem& problem, RunConfig& config) {
   auto checkpoints = static_cast<int64_t>(checkpoints_of(config).size());
   const MatrixKind& kind = find_matrix(a.matrix.front());
   int64_t wanted = pairs_wanted(config), products = eigensolver_products(wanted) + norm_probes;
-  PlannedWork work{.needs = kind.needs, .evaluations = 6, .vectors = 15 * wanted};
+  PlannedWork work{.needs = kind.needs,
+                   .evaluations = 6,
+                   .vectors = dealt_out(15 * wanted) + (world_communicator().alone() ? 0 : 2)};
   (kind.needs.hessian ? work.hessian_products : work.gauss_newton_products) = products;
   Plan one = plan(problem.objective(resolve_batch_size(a.batch_size, problem.train.size())), work);
   one.require_fit();

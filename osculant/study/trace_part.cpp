@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "osculant/comm/communicator.h"
 #include "osculant/spectrum/trace.h"
 #include "osculant/study/analysis_part.h"
 
@@ -24,8 +25,10 @@ std::optional<AnalysisPart> trace_part(const Problem& problem, const MatrixKind&
     TraceResult found = trace(matrix.A, watched);
     matrix.record.trace = TraceRecord{found.value, found.low, found.high, found.probes, found.exact};
   };
-  return AnalysisPart{"trace", std::min(*probes, n),
-                      options.vectors(VectorSpace(n, problem.model.layout().options())), measure};
+  return AnalysisPart{
+      "trace", std::min(*probes, n),
+      options.vectors(VectorSpace(n, problem.model.layout().options()).dealt_to(world_communicator())),
+      measure};
 }
 
 }  // namespace osculant

@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from harness import DATA, DONE, TOOL, USAGE, CliTest
+from harness import DATA, DONE, TOOL, MEMORY, USAGE, CliTest
 
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
 
@@ -54,6 +54,53 @@ class Processes(CliTest):
         self.assertEqual(len(one), 3)
         for a, b in zip(one, two, strict=True):
             self.assertAlmostEqual(a["value"], b["value"], delta=1e-9 * abs(a["value"]))
+
+    def wider_problem(self):
+        return ["--model", "mlp:2-40-16-3", *self.cloud_problem()[2:], "--dtype", "float64"]  # 827 parameters: no matrix is formed
+
+    def test_a_whole_analysis_gives_what_one_process_gives(self):
+        arguments = ["analyze", *self.wider_problem(), "--full", "--eigenvalues", "3", "--set", "analyze.tolerance=1e-10"]
+        self.tool(*arguments, "--out", "one")
+        self.finished(3, *arguments, "--out", "three")
+        one, three = (self.result(folder)["spectrum"]["hessian"] for folder in ("one", "three"))
+
+        def near(a, b, limit=1e-8):
+            self.assertAlmostEqual(a, b, delta=limit * max(abs(a), abs(b), 1e-12))
+
+        for a, b in zip(one["largest"] + one["smallest"], three["largest"] + three["smallest"], strict=True):
+            near(a["value"], b["value"], 1e-10)
+        near(one["trace"]["value"], three["trace"]["value"])
+        near(one["rank"]["effective"]["value"], three["rank"]["effective"]["value"])
+        for a, b in zip(one["density"]["density"], three["density"]["density"], strict=True):
+            near(a, b, 1e-6)
+        for a, b in zip(one["low_rank"]["methods"], three["low_rank"]["methods"], strict=True):
+            for x, y in zip(a["error"], b["error"], strict=True):
+                near(x["value"], y["value"], 1e-6)
+        for a, b in zip(one["slices"]["lines"], three["slices"]["lines"], strict=True):
+            near(a["curvature"], b["curvature"], 1e-6)
+        self.assertEqual(one["products"], three["products"])
+
+    def test_kept_eigenpairs_are_those_of_any_number(self):
+        arguments = ["analyze", *self.wider_problem(), "--eigenvalues", "3", "--set", "analyze.check_products=0"]
+        self.finished(3, *arguments, "--keep-eigenpairs", "--out", "kept")
+        self.finished(2, *arguments, "--start-from", "kept", "--out", "again")
+        self.tool(*arguments, "--start-from", "kept", "--out", "alone")
+        first, again, alone = (self.result(folder)["spectrum"]["hessian"] for folder in ("kept", "again", "alone"))
+        for a, b in zip(first["largest"], again["largest"], strict=True):
+            self.assertAlmostEqual(a["value"], b["value"], delta=1e-4 * first["largest"][0]["value"])
+        self.assertEqual(again["products"], alone["products"])
+        self.assertLess(again["products"], first["products"])
+
+    def test_a_basis_is_planned_by_the_rows_that_a_process_holds(self):
+        arguments = ["analyze", "--model", "mlp:2-100-200-3", *self.cloud_problem()[2:], "--eigenvalues", "40", "--batch-size", "10",
+                     "--set", "analyze.tolerance=0.5", "--set", "analyze.check_products=0"]
+        self.tool(*arguments, "--out", "one")
+        self.finished(4, *arguments, "--out", "four")
+        one, four = (self.result(folder)["plan"]["bytes"] for folder in ("one", "four"))
+        self.assertLess(four, 0.4 * one)
+        small = ["--memory-budget", "16000000"]  # 260 vectors of 84 kB do not fit
+        self.tool(*arguments, *small, "--out", "none", code=MEMORY)
+        self.finished(4, *arguments, *small, "--out", "fits")
 
     def test_a_race_in_seconds_ends_for_all(self):
         self.finished(2, "compare", *self.cloud_problem(), "--methods", "sgd,adam,lbfgs", "--budget", "0.3s", "--out", "c")

@@ -9,6 +9,7 @@
 #include "osculant/base/interrupt.h"
 #include "osculant/curvature/curvature.h"
 #include "osculant/io/archive.h"
+#include "osculant/linop/by_rows.h"
 #include "osculant/linop/operators.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/subspace.h"
@@ -51,14 +52,15 @@ CurvatureBasis::Update CurvatureBasis::update(const StepContext& context) {
   VectorSpace space(context.gradient.numel(), context.gradient.options());
   auto A = function_operator(
       space, [&](const Tensor& X) { return product(context.linearization, X); }, "curvature");
+  const Communicator& processes = context.linearization.objective().communicator();
   if (exact_)
     factorise(*A, update);
   else if (options_.warm && !empty())
     iterate_subspace(*A, update);
   else if (options_.method == LowRankMethod::lanczos)
-    factorise_lanczos(*A, context.random, update);
+    factorise_lanczos(*A, processes, context.random, update);
   else
-    factorise_low_rank(*A, context.random, update);
+    factorise_low_rank(*A, processes, context.random, update);
   update.products = A->products();
   return update;
 }
@@ -77,7 +79,8 @@ void CurvatureBasis::factorise(const LinearOperator& A, Update& update) {
   }
 }
 
-void CurvatureBasis::factorise_lanczos(const LinearOperator& A, RandomStream& random, Update& update) {
+void CurvatureBasis::factorise_lanczos(const LinearOperator& A, const Communicator& processes,
+                                       RandomStream& random, Update& update) {
   EigenOptions eigen;
   eigen.count = options_.rank;
   eigen.target = options_.positive ? EigenTarget::largest : EigenTarget::dominant;
@@ -87,7 +90,8 @@ void CurvatureBasis::factorise_lanczos(const LinearOperator& A, RandomStream& ra
   Tensor before = random.state();
   eigen.seed = draw_seed(random);
   eigen.progress = [](const EigenProgress&) { return interrupt_signal() == 0; };
-  auto found = eigenpairs(A, eigen);
+  auto dealt = by_rows(borrow(A), processes);
+  auto found = eigenpairs(*dealt, eigen);
   if (found.stop == EigenStop::interrupted) {
     update.interrupted = true;
     return random.set_state(before);
@@ -97,21 +101,23 @@ void CurvatureBasis::factorise_lanczos(const LinearOperator& A, RandomStream& ra
     return;
   }
   if (!found.converged()) update.note = "Lanczos: " + found.message;
-  keep(found.vectors, found.values, found.residuals);
+  keep(dealt->domain().gather(found.vectors), found.values, found.residuals);
 }
 
-void CurvatureBasis::factorise_low_rank(const LinearOperator& A, RandomStream& random, Update& update) {
+void CurvatureBasis::factorise_low_rank(const LinearOperator& A, const Communicator& processes,
+                                        RandomStream& random, Update& update) {
   LowRankOptions options;
   options.method = options_.method;
   options.count = options_.rank;
   options.error_probes = 0;
   options.seed = draw_seed(random);
-  auto found = low_rank(A, options);
+  auto dealt = by_rows(borrow(A), processes);
+  auto found = low_rank(*dealt, options);
   if (found.rank() == 0) {
     update.note = fmt::format("{}: {}", to_string(options_.method), found.message);
     return;
   }
-  keep(found.vectors, found.values, at::zeros_like(found.values));
+  keep(dealt->domain().gather(found.vectors), found.values, at::zeros_like(found.values));
 }
 
 void CurvatureBasis::iterate_subspace(const LinearOperator& A, Update& update) {

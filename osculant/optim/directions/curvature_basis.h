@@ -55,8 +55,10 @@ class CurvatureBasis {
 
  private:
   void factorise(const LinearOperator& A, Update& update);
-  void factorise_lanczos(const LinearOperator& A, RandomStream& random, Update& update);
-  void factorise_low_rank(const LinearOperator& A, RandomStream& random, Update& update);
+  void factorise_lanczos(const LinearOperator& A, const Communicator& processes, RandomStream& random,
+                         Update& update);
+  void factorise_low_rank(const LinearOperator& A, const Communicator& processes, RandomStream& random,
+                          Update& update);
   void iterate_subspace(const LinearOperator& A, Update& update);
   void keep(const Tensor& vectors, const Tensor& values, const Tensor& residuals);
 
