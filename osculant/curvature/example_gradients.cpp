@@ -20,8 +20,9 @@ struct BatchRows {
   LayerRows rows;
   int64_t first;
 
-  BatchRows(const Objective& objective, const Batch& batch, int64_t first, const RowColumns& columns)
-      : factors(objective, 0, batch),
+  BatchRows(const Objective& objective, const Batch& batch, int64_t first, const RowColumns& columns,
+            const LayerFactorsOptions& options = {})
+      : factors(objective, 0, batch, options),
         rows(factors, columns(factors), objective.memory_budget()),
         first(first) {}
 
@@ -61,14 +62,53 @@ Tensor example_shares(const Objective& objective) {
   return w / w.sum();
 }
 
-void visit_rows(const Objective& objective, const RowColumns& columns,
-                const std::function<void(const LayerRows&)>& visit) {
-  int64_t first = 0;
-  for (int64_t b = 0; b < objective.terms()[0].data.batches(); ++b) {
-    Batch batch = objective.batch(0, b);
-    visit(BatchRows(objective, batch, first, columns).rows);
-    first += batch.size();
+// From the numbers of the processes' shares of all batches, one process after the other.
+Tensor in_order_of_data(const Communicator& processes, const BatchSource& data, const Tensor& mine) {
+  std::vector<Share> batches;
+  for (int64_t begin = 0; begin < data.examples(); begin += data.batch_size())
+    batches.push_back({begin, std::min(begin + data.batch_size(), data.examples())});
+  std::vector<int64_t> sizes;
+  for (int64_t r = 0; r < processes.size(); ++r) {
+    sizes.push_back(0);
+    for (const Share& batch : batches) sizes.back() += share_of(batch.size(), r, processes.size()).size();
   }
+  Tensor gathered = processes.all_gather(mine, sizes), ordered = at::empty_like(gathered);
+  int64_t at = 0;
+  for (int64_t r = 0; r < processes.size(); ++r)
+    for (const Share& batch : batches) {
+      Share share = share_of(batch.size(), r, processes.size());
+      ordered.narrow(0, batch.begin + share.begin, share.size()).copy_(gathered.narrow(0, at, share.size()));
+      at += share.size();
+    }
+  return ordered;
+}
+
+// Numbers of each example, [N] in the order of the data, in `kinds` kinds: those of a process's share of each
+// batch from the rows of their examples, and the others' from the others.
+using NumbersOfRows = std::function<std::vector<Tensor>(const LayerRows&)>;
+std::vector<Tensor> by_example(const Objective& objective, size_t kinds, const NumbersOfRows& numbers) {
+  const Communicator& processes = objective.communicator();
+  const BatchSource& data = objective.terms()[0].data;
+  bool whole = processes.alone() || objective.terms()[0].model.required_batch_size() > 0;
+  std::vector<std::vector<Tensor>> mine(kinds);
+  auto options = objective.layout().options();
+  for (size_t k = 0; k < kinds; ++k) mine[k].push_back(at::empty({0}, options));
+  int64_t first = 0;
+  for (int64_t b = 0; b < data.batches(); first += data.batch_size(), ++b) {
+    Batch batch = objective.batch(0, b);
+    Share share = whole ? Share{0, batch.size()} : share_of(batch.size(), processes);
+    // One for those who have none, whose work is charged as everybody's, and who drop it.
+    Share looked = share.size() > 0 ? share : Share{0, 1};
+    Batch part = whole ? batch : batch.slice(looked.begin, looked.end);
+    auto found = numbers(
+        BatchRows(objective, part, first + looked.begin, of_loss, {.share = looked, .of = batch.size()})
+            .rows);
+    for (size_t k = 0; k < kinds && share.size() > 0; ++k) mine[k].push_back(found[k]);
+  }
+  std::vector<Tensor> all;
+  for (auto& parts : mine)
+    all.push_back(whole ? at::cat(parts) : in_order_of_data(processes, data, at::cat(parts)));
+  return all;
 }
 
 Tensor assembled(const Objective& objective, int64_t size, const std::string& what,
@@ -149,22 +189,21 @@ void visit_example_gradients(const Objective& objective, const GradientVisitor& 
 Tensor squared_gradient_norms(const Objective& objective) {
   require_single_gradients(objective, "gradient norms");
   double scale = scale_of_examples(objective);
-  std::vector<Tensor> parts;
-  visit_rows(objective, of_loss,
-             [&](const LayerRows& rows) { parts.push_back(rows.squared_norms()[0] * (scale * scale)); });
-  return at::cat(parts);
+  return by_example(objective, 1, [&](const LayerRows& rows) -> std::vector<Tensor> {
+    return {rows.squared_norms()[0] * (scale * scale)};
+  })[0];
 }
 
 Tensor gradient_products(const Objective& objective, const Tensor& v, Tensor* norms) {
   require_single_gradients(objective, "gradient products");
   double scale = scale_of_examples(objective);
-  std::vector<Tensor> products, squares;
-  visit_rows(objective, of_loss, [&](const LayerRows& rows) {
-    products.push_back(rows.products_with(v)[0] * scale);
-    if (norms) squares.push_back(rows.squared_norms()[0] * (scale * scale));
+  auto found = by_example(objective, norms ? 2 : 1, [&](const LayerRows& rows) {
+    std::vector<Tensor> numbers{rows.products_with(v)[0] * scale};
+    if (norms) numbers.push_back(rows.squared_norms()[0] * (scale * scale));
+    return numbers;
   });
-  if (norms) *norms = at::cat(squares);
-  return at::cat(products);
+  if (norms) *norms = found[1];
+  return found[0];
 }
 
 void visit_gradient_products(const Objective& objective, const BlockVisitor& visit) {

@@ -37,15 +37,19 @@ Ekfac corrected(const Objective& objective, const KfacOptions& options, const Ba
     else
       kept.clear();
   });
+  const Communicator& processes = objective.communicator();
+  bool all_kept = processes.least(bytes <= budget ? 1 : 0) > 0;
+  factors.share(processes);
   auto found = bases(factors.blocks());
   if (!found) return {nullptr, factors.untapped()};
   EigenvalueSums values(*std::move(found));
-  if (bytes <= budget) {
+  if (all_kept) {
     for (const auto& sample : kept) values.add(sample);
   } else {
     RandomStream again(options.sample.seed, kStream);
     sampler.run(objective, again, [&](const LayerSample& sample) { values.add(sample); });
   }
+  values.share(processes);
   auto matrix = std::make_shared<KroneckerEigen>(parameter_space(objective), values.blocks(), 0.0, "ekfac");
   return {matrix, factors.untapped()};
 }
@@ -58,20 +62,23 @@ Kfac kfac(const Objective& objective, const KfacOptions& options) {
   LayerSampler(options.sample).run(objective, random, [&](const LayerSample& sample) {
     factors.add(sample);
   });
+  factors.share(objective.communicator());
   auto matrix =
       std::make_shared<KroneckerOperator>(parameter_space(objective), factors.blocks(), 0.0, "kfac");
   return {matrix, factors.untapped()};
 }
 
 Ekfac ekfac(const Objective& objective, const KfacOptions& options) {
-  return corrected(objective, options, [](const auto& blocks) { return eigen_blocks(blocks); });
+  return corrected(objective, options,
+                   [&](const auto& blocks) { return eigen_blocks(blocks, objective.communicator()); });
 }
 
 Ekfac ekfac(const Objective& objective, const KfacOptions& options, const KroneckerEigen& last,
             EkfacBases bases) {
   if (bases == EkfacBases::refreshed)
-    return corrected(objective, options,
-                     [&](const auto& blocks) { return refreshed(last.blocks(), blocks); });
+    return corrected(objective, options, [&](const auto& blocks) {
+      return refreshed(last.blocks(), blocks, objective.communicator());
+    });
   EigenvalueSums values(last.blocks());
   std::vector<UntappedParameter> untapped;
   RandomStream random(options.sample.seed, kStream);
@@ -79,6 +86,7 @@ Ekfac ekfac(const Objective& objective, const KfacOptions& options, const Kronec
     values.add(sample);
     untapped = sample.untapped;
   });
+  values.share(objective.communicator());
   return {std::make_shared<KroneckerEigen>(parameter_space(objective), values.blocks(), 0.0, "ekfac"),
           untapped};
 }

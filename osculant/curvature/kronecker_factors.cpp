@@ -8,6 +8,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/comm/flat_reduction.h"
 #include "osculant/linop/symmetric.h"
 
 namespace osculant {
@@ -147,6 +148,46 @@ void KroneckerFactors::add(const LayerSample& sample, const UseSample& use) {
   }
   Tensor a = weighted(reduce ? use.inputs.mean(1) : use.inputs, sample.weights, 0);
   add_gram(sums.inputs, rows_of(a), sample.share / positions);
+}
+
+namespace {
+
+// Numbers kept on the host as a tensor that can be reduced, and back.
+class HostNumbers {
+ public:
+  void add(double& number) { at_.push_back(&number); }
+  Tensor tensor() {
+    std::vector<double> values;
+    for (const double* number : at_) values.push_back(*number);
+    return tensor_ = at::tensor(values, at::kDouble);
+  }
+  void put_back() const {
+    for (size_t i = 0; i < at_.size(); ++i) *at_[i] = tensor_[static_cast<int64_t>(i)].item<double>();
+  }
+
+ private:
+  std::vector<double*> at_;
+  Tensor tensor_;
+};
+
+}  // namespace
+
+void KroneckerFactors::share(const Communicator& processes) {
+  if (processes.alone()) return;
+  std::vector<Tensor> tensors;
+  HostNumbers numbers;
+  for (Slot& slot : slots_)
+    for (auto& [key, sums] : slot.sums) {
+      for (const auto* side : {&sums.inputs, &sums.outputs})
+        tensors.insert(tensors.end(), side->blocks().begin(), side->blocks().end());
+      numbers.add(sums.mass);
+    }
+  for (auto& [offset, diagonal] : diagonals_)
+    for (auto& [term, sum] : diagonal.sums) tensors.push_back(sum);
+  for (auto& [term, denominator] : denominators_) numbers.add(denominator);
+  tensors.push_back(numbers.tensor());
+  all_reduce_sum(processes, tensors);
+  numbers.put_back();
 }
 
 // A parameter that one term's layers tell and another's do not is the layers'.
@@ -308,6 +349,18 @@ void EigenvalueSums::add(const LayerSample& sample) {
     bool diagonals_own = at != by_offset_.end() && !is_dense(bases_[at->second].outputs.blocks()[0]);
     if (diagonals_own) put(at->second, diagonal.values.view({1, 1, -1}));
   }
+}
+
+void EigenvalueSums::share(const Communicator& processes) {
+  if (processes.alone()) return;
+  std::vector<Tensor> tensors;
+  HostNumbers numbers;
+  for (auto& sums : sums_)
+    for (auto& [term, sum] : sums) tensors.push_back(sum);
+  for (auto& [term, denominator] : denominators_) numbers.add(denominator);
+  tensors.push_back(numbers.tensor());
+  all_reduce_sum(processes, tensors);
+  numbers.put_back();
 }
 
 std::vector<EigenBlock> EigenvalueSums::blocks() const {

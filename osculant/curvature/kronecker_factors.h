@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "osculant/comm/communicator.h"
 #include "osculant/curvature/layer_sample.h"
 #include "osculant/linop/kronecker.h"
 
@@ -25,6 +26,8 @@ class KroneckerFactors {
   KroneckerFactors(WeightSharing sharing, int64_t max_dimension, int64_t memory_budget);
 
   void add(const LayerSample& sample);
+  // Adds up what the processes were given, each its own examples (LayerSampler), in one message; once.
+  void share(const Communicator& processes);
 
   // Of all that was added, divided by the terms' denominators.
   std::vector<KroneckerBlock> blocks() const;
@@ -71,7 +74,8 @@ class EigenvalueSums {
   explicit EigenvalueSums(std::vector<EigenBlock> bases);  // their values are not looked at
 
   void add(const LayerSample& sample);
-  std::vector<EigenBlock> blocks() const;  // with the values of all that was added
+  void share(const Communicator& processes);  // as KroneckerFactors
+  std::vector<EigenBlock> blocks() const;     // with the values of all that was added
 
  private:
   std::vector<EigenBlock> bases_;

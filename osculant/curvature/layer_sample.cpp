@@ -12,6 +12,7 @@
 
 #include "osculant/base/cost.h"
 #include "osculant/base/error.h"
+#include "osculant/comm/flat_reduction.h"
 #include "osculant/io/archive.h"
 #include "osculant/objective/differentiate.h"
 
@@ -108,6 +109,11 @@ void set_biases_apart(std::vector<Told>& all) {
   }
 }
 
+// Who has examples of every batch (share_of).
+bool is_last(const Communicator& processes) {
+  return processes.rank() == processes.size() - 1;
+}
+
 LayerFactors::Cotangents cotangents_of(const LayerFactors& factors, ScoreGradients gradients, int64_t draws,
                                        RandomStream& random) {
   switch (gradients) {
@@ -124,7 +130,7 @@ LayerFactors::Cotangents cotangents_of(const LayerFactors& factors, ScoreGradien
 // of the outer products as its expectation (Chapelle & Erhan 2011).
 std::vector<DiagonalSample> diagonals_of(const Objective& objective, const LayerFactors& factors,
                                          const LayerFactors::Cotangents& cotangents, const Tensor& weights,
-                                         RandomStream& random) {
+                                         Share share, bool counts, RandomStream& random) {
   const auto& layout = objective.layout();
   std::vector<Tensor> leaves, signed_sums;
   for (const auto& parameter : factors.untapped()) leaves.push_back(layout.leaves()[parameter.index]);
@@ -132,18 +138,27 @@ std::vector<DiagonalSample> diagonals_of(const Objective& objective, const Layer
     std::vector<int64_t> by_example(static_cast<size_t>(columns.dim()), 1);
     by_example[0] = columns.size(0);
     by_example[1] = columns.size(1);
-    Tensor signs = random.rademacher({columns.size(0), columns.size(1)}, columns.options());
+    Tensor signs = random.rademacher({columns.size(0), factors.examples_of_batch()}, columns.options());
+    signs = signs.narrow(1, share.begin, share.size());
     if (weights.defined()) signs = signs * weights.to(signs.options()).sqrt();
     signed_sums.push_back((columns * signs.view(by_example)).sum(0));
   }
   auto sums = grad_of(factors.outputs(), leaves, signed_sums);
-  objective.charge(Price::jacobian_transpose_product, static_cast<double>(factors.examples()));
+  objective.charge(Price::jacobian_transpose_product, static_cast<double>(factors.examples_of_batch()));
+  std::vector<Tensor> flat;
+  for (size_t p = 0; p < leaves.size(); ++p) {
+    const auto& parameter = layout.parameters()[factors.untapped()[p].index];
+    bool some = sums[p].defined() && counts;
+    flat.push_back(some ? sums[p].flatten() : at::zeros({parameter.size}, layout.options()));
+  }
+  // The square is that of the sum over all examples, which one process counts.
+  const Communicator& processes = objective.communicator();
+  all_reduce_sum(processes, flat);
   std::vector<DiagonalSample> diagonals;
   for (size_t p = 0; p < leaves.size(); ++p) {
     const auto& parameter = layout.parameters()[factors.untapped()[p].index];
-    Tensor values =
-        sums[p].defined() ? sums[p].square().flatten() : at::zeros({parameter.size}, layout.options());
-    diagonals.push_back({parameter.name, parameter.offset, values});
+    diagonals.push_back({parameter.name, parameter.offset, flat[p].square()});
+    if (!is_last(processes)) diagonals.back().values.zero_();
   }
   return diagonals;
 }
@@ -159,12 +174,29 @@ LayerSampler::Form LayerSampler::form_of(const LayerFactors& factors) {
   return form;
 }
 
-LayerFactors LayerSampler::factors_of(const Objective& objective, size_t term, const Batch& batch) {
+// A process without examples looks at the first, so that it knows the layers, and does not count it.
+LayerSampler::Part LayerSampler::part_of(const Objective& objective, size_t term, const Batch& batch) {
+  const Communicator& processes = objective.communicator();
+  const Model& model = objective.terms()[term].model;
+  if (processes.alone() || model.required_batch_size() > 0 || model.couples_examples())
+    return {batch, {0, batch.size()}, is_last(processes)};
+  Share share = share_of(batch.size(), processes);
+  bool counts = share.size() > 0;
+  if (!counts) share = {0, 1};
+  return {batch.slice(share.begin, share.end), share, counts};
+}
+
+LayerFactors LayerSampler::factors_of(const Objective& objective, size_t term, const Batch& batch,
+                                      Part& part) {
   constexpr int64_t enough = 16;
   std::pair key(term, batch.size());
+  auto whole = [&](bool verify) {
+    part = {batch, {0, batch.size()}, is_last(objective.communicator())};
+    return LayerFactors(objective, term, batch, {.verify = verify});
+  };
   if (!verified_.contains(key)) {
     if (batch.size() <= enough) {
-      LayerFactors factors(objective, term, batch);
+      LayerFactors factors = whole(true);
       verified_.emplace(key, form_of(factors));
       return factors;
     }
@@ -174,22 +206,27 @@ LayerFactors LayerSampler::factors_of(const Objective& objective, size_t term, c
       verified_.emplace(key, form_of(LayerFactors(objective, term, batch)));
     }
   }
-  LayerFactors factors(objective, term, batch, {.verify = false});
-  if (form_of(factors) == verified_.at(key)) return factors;
-  return LayerFactors(objective, term, batch);
+  LayerFactors factors(
+      objective, term, part.batch,
+      {.verify = false, .strides = verified_.at(key).strides, .share = part.share, .of = batch.size()});
+  bool as_verified = form_of(factors) == verified_.at(key);
+  if (objective.communicator().least(as_verified ? 1 : 0) > 0) return factors;
+  return whole(true);
 }
 
 LayerSample LayerSampler::sample_of(const Objective& objective, size_t term_index, const Batch& batch,
                                     RandomStream& random) {
   const Term& term = objective.terms()[term_index];
-  LayerFactors factors = factors_of(objective, term_index, batch);
+  Part part = part_of(objective, term_index, batch);
+  LayerFactors factors = factors_of(objective, term_index, batch, part);
   LayerSample sample;
   sample.term = term_index;
-  sample.weights = batch.weights;
+  sample.weights = part.batch.weights;
   sample.untapped = factors.untapped();
-  sample.denominator = term.loss->denominator(factors.outputs(), batch).item<double>();
+  sample.denominator = 0;
+  if (part.counts) sample.denominator = term.loss->denominator(factors.outputs(), part.batch).item<double>();
   auto gradients = resolved(options_.gradients, term.loss);
-  sample.share = term.weight;
+  sample.share = part.counts ? term.weight : 0;
   if (gradients == ScoreGradients::sampled) sample.share /= static_cast<double>(options_.draws);
   bool diagonal = options_.untapped && !sample.untapped.empty();
   if (factors.uses().empty() && !diagonal) return sample;
@@ -202,7 +239,9 @@ LayerSample LayerSampler::sample_of(const Objective& objective, size_t term_inde
   }
   set_biases_apart(told);
   for (const auto& one : told) sample.uses.push_back(osculant::sample_of(one));
-  if (diagonal) sample.diagonals = diagonals_of(objective, factors, cotangents, batch.weights, random);
+  if (diagonal)
+    sample.diagonals =
+        diagonals_of(objective, factors, cotangents, part.batch.weights, part.share, part.counts, random);
   return sample;
 }
 

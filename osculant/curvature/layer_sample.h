@@ -45,14 +45,15 @@ struct DiagonalSample {
   Tensor values;  // flat
 };
 
-// What a batch says about the curvature of layers. Its part in the matrix, before it is divided by the term's
-// denominator, is the sum over examples i and columns c of share * w_i times those columns' outer products.
+// What a batch, or a process's share of it, says about the curvature of layers. Its part in the matrix,
+// before it is divided by the term's denominator, is the sum over examples i and columns c of share * w_i
+// times those columns' outer products.
 struct LayerSample {
   size_t term = 0;
   std::vector<UseSample> uses;
   Tensor weights;          // w [N]; undefined where all are 1
-  double share = 1;        // the term's weight / draws
-  double denominator = 1;  // of the batch
+  double share = 1;        // the term's weight / draws; 0 where another process counts these examples
+  double denominator = 1;  // of the batch, or of the process's share
   std::vector<UntappedParameter> untapped;
   std::vector<DiagonalSample> diagonals;  // of the untapped parameters, if asked for
 };
@@ -63,8 +64,10 @@ class LayerSampler {
  public:
   explicit LayerSampler(const LayerSampleOptions& options);
 
-  // All batches of an objective, one after another. Throws Error(usage) for an objective without outputs, and
-  // where its loss has no such gradients.
+  // All batches of an objective, one after another; of each the examples that are this process's, whose sums
+  // the caller adds up over processes (KroneckerFactors::share). Drawn is the same whatever their number. A
+  // batch that cannot be cut is looked at by every process and counted by the last. Throws Error(usage) for
+  // an objective without outputs, and where its loss has no such gradients.
   void run(const Objective& objective, RandomStream& random,
            const std::function<void(const LayerSample&)>& visit);
 
@@ -80,7 +83,13 @@ class LayerSampler {
     bool operator==(const Form&) const = default;
   };
   static Form form_of(const LayerFactors& factors);
-  LayerFactors factors_of(const Objective& objective, size_t term, const Batch& batch);
+  struct Part {
+    Batch batch;
+    Share share;
+    bool counts;  // its examples are this process's
+  };
+  static Part part_of(const Objective& objective, size_t term, const Batch& batch);
+  LayerFactors factors_of(const Objective& objective, size_t term, const Batch& batch, Part& part);
   LayerSample sample_of(const Objective& objective, size_t term, const Batch& batch, RandomStream& random);
 
   LayerSampleOptions options_;

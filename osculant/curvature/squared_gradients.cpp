@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "osculant/comm/flat_reduction.h"
 #include "osculant/curvature/kronecker_factors.h"
 
 namespace osculant {
@@ -27,7 +28,8 @@ std::vector<EigenBlock> unit_bases(const LayerSample& sample, const at::TensorOp
 
 // The sum over examples of (w_i dl_i/dtheta)^2, [n].
 Tensor sum_of_squares(LayerSample sample, const ParameterLayout& layout) {
-  sample.share = sample.denominator = 1;
+  sample.share = sample.share > 0 ? 1 : 0;  // what this process does not count stays so
+  sample.denominator = 1;
   if (sample.weights.defined()) sample.weights = sample.weights.square();
   EigenvalueSums sums(unit_bases(sample, layout.options()));
   sums.add(sample);
@@ -59,6 +61,17 @@ SquaredGradients mean_squared_gradients(const Objective& objective) {
       if (!known) result.untapped.push_back(parameter);
     }
   });
+  std::vector<Tensor> sums;
+  Tensor denominators = at::zeros({static_cast<int64_t>(terms.size())}, at::kDouble);
+  int64_t at = 0;
+  for (auto& [t, term] : terms) {
+    sums.push_back(term.squares);
+    denominators[at++] = term.denominator;
+  }
+  sums.push_back(denominators);
+  all_reduce_sum(objective.communicator(), sums);
+  at = 0;
+  for (auto& [t, term] : terms) term.denominator = denominators[at++].item<double>();
   // An example's gradient is N scale w_i dl_i/dtheta, the objective their mean.
   result.mean = at::zeros({objective.parameters()}, objective.layout().options());
   for (const auto& [t, term] : terms) {

@@ -11,6 +11,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/comm/flat_reduction.h"
 #include "osculant/diagnose/flow_verdict.h"
 #include "osculant/diagnose/layer_statistics.h"
 #include "osculant/linop/vector_space.h"
@@ -63,12 +64,24 @@ std::vector<Tensor> gradients_of(const Tensor& sum, const std::vector<Tensor>& l
   return gradients;
 }
 
-// Adds batch `i`; false when nothing more can be learned.
+// Whether the processes share the examples of a batch.
+bool is_shared(const Model& model, const Objective& objective) {
+  return !objective.communicator().alone() && !model.couples_examples() && model.required_batch_size() == 0;
+}
+
+// Adds batch `i`, or this process's share of it; false when nothing more can be learned.
 bool add_batch(Observation& seen, const Objective& objective, int64_t i, Tensor& denominator) {
   const Term& term = objective.terms().front();
   const auto& leaves = objective.layout().leaves();
   at::AutoGradMode graph(true);
   Batch batch = objective.batch(0, i);
+  auto examples = static_cast<double>(batch.size());
+  Share share = is_shared(term.model, objective) ? share_of(batch.size(), objective.communicator())
+                                                 : Share{0, batch.size()};
+  // A process with no example looks at the first, to know the layers.
+  bool counts = share.size() > 0;
+  if (!counts) share = {0, 1};
+  if (share.size() < batch.size()) batch = batch.slice(share.begin, share.end);
   Model::Outputs outputs;
   std::vector<LayerTap> calls;
   {
@@ -88,18 +101,32 @@ bool add_batch(Observation& seen, const Objective& objective, int64_t i, Tensor&
     seen.note = fmt::format("batch {} calls other layers than the first; those up to it count", i + 1);
     return false;
   }
+  objective.charge(Price::gradient, examples);
+  if (!counts && i > 0) return true;
   term.loss->check(outputs, batch);
   Tensor sum = term.loss->sum(outputs, batch);
-  denominator = denominator + term.loss->denominator(outputs, batch).detach();
+  if (counts) denominator = denominator + term.loss->denominator(outputs, batch).detach();
   seen.finite = seen.finite && std::isfinite(sum.item<double>());
   auto gradients = gradients_of(sum, leaves, calls);
   for (size_t l = 0; l < calls.size(); ++l)
     seen.layers[l].add(calls[l], gradients[leaves.size() + l], batch.size());
+  if (!counts) {
+    for (auto& layer : seen.layers) layer.forget();
+    return true;
+  }
   gradients.resize(leaves.size());
   objective.layout().accumulate(seen.gradient, gradients);
-  objective.charge(Price::gradient, static_cast<double>(batch.size()));
   seen.examples += batch.size();
   return true;
+}
+
+// What each process has seen of its examples, put together.
+void share(Observation& seen, Tensor& denominator, const Communicator& processes) {
+  auto numbers = at::tensor({seen.finite ? 0.0 : 1.0, static_cast<double>(seen.examples)}, at::kDouble);
+  all_reduce_sum(processes, {seen.gradient, denominator, numbers});
+  seen.finite = numbers[0].item<double>() == 0;
+  seen.examples = numbers[1].item<int64_t>();
+  LayerStatistics::share(seen.layers, processes);
 }
 
 Observation observe(const Objective& objective, const GradientFlowOptions& options) {
@@ -111,6 +138,7 @@ Observation observe(const Objective& objective, const GradientFlowOptions& optio
   if (options.batches > 0) batches = std::min(batches, options.batches);
   for (int64_t i = 0; i < batches; ++i)
     if (!add_batch(seen, objective, i, denominator)) break;
+  if (is_shared(term.model, objective)) share(seen, denominator, objective.communicator());
   seen.gradient.mul_(term.weight / denominator.item<double>());
   return seen;
 }

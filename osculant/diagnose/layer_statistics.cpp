@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "osculant/comm/flat_reduction.h"
+
 namespace osculant {
 namespace {
 
@@ -37,6 +39,66 @@ void LayerStatistics::Moments::add(const Tensor& x, int64_t examples) {
   squares += batch_squares + delta.square() * (count * n / (count + n));
   mean += delta * (n / (count + n));
   count += n;
+}
+
+void LayerStatistics::Moments::forget() {
+  if (mean.defined()) mean.zero_(), squares.zero_();
+  count = 0;
+}
+
+void LayerStatistics::forget() {
+  input_.forget();
+  output_.forget();
+  for (Tensor* sums : {&gradient_squares_, &alive_, &derivative_})
+    if (sums->defined()) sums->zero_();
+  finite_ = at::ones_like(finite_);
+  examples_ = entries_ = 0;
+}
+
+// With n_r examples of mean m_r and squares S_r: the mean m = sum n_r m_r / n, and sum S_r + n_r (m_r - m)^2
+// (Chan, Golub & LeVeque 1983).
+void LayerStatistics::share(std::vector<LayerStatistics>& layers, const Communicator& processes) {
+  if (processes.alone() || layers.empty()) return;
+  std::vector<Moments*> moments;
+  std::vector<double> counts;
+  for (auto& layer : layers)
+    for (Moments* of : {&layer.input_, &layer.output_}) moments.push_back(of);
+  for (const Moments* of : moments) counts.insert(counts.end(), {of->valid ? 0.0 : 1.0, of->count});
+  for (const auto& layer : layers)
+    counts.insert(counts.end(), {layer.finite_.item<bool>() ? 0.0 : 1.0, layer.examples_, layer.entries_});
+  Tensor sums = at::tensor(counts, at::kDouble);
+  processes.all_reduce_sum(sums);
+  const double* sum = sums.data_ptr<double>();
+  std::vector<double> own;
+  std::vector<Tensor> means, squares, own_means;
+  for (Moments* of : moments) {
+    own.push_back(of->count);
+    of->valid = sum[0] == 0;
+    of->count = sum[1];
+    sum += 2;
+    own_means.push_back(of->mean.defined() ? of->mean.clone() : Tensor());
+    if (of->valid && of->mean.defined()) means.push_back(of->mean.mul_(own.back() / of->count));
+  }
+  for (auto& layer : layers) {
+    layer.finite_ = at::full_like(layer.finite_, sum[0] == 0);
+    layer.examples_ = sum[1];
+    layer.entries_ = sum[2];
+    sum += 3;
+    for (Tensor* of : {&layer.gradient_squares_, &layer.alive_, &layer.derivative_}) {
+      if (!of->defined()) continue;
+      *of = of->to(at::kDouble);
+      means.push_back(*of);
+    }
+  }
+  all_reduce_sum(processes, means);
+  for (size_t i = 0; i < moments.size(); ++i) {
+    Moments& of = *moments[i];
+    if (of.valid && of.mean.defined())
+      squares.push_back(of.squares.add_((own_means[i] - of.mean).square(), own[i]));
+  }
+  all_reduce_sum(processes, squares);
+  for (auto& layer : layers)
+    if (layer.alive_.defined()) layer.alive_ = layer.alive_.gt(0);
 }
 
 double LayerStatistics::Moments::variance() const {

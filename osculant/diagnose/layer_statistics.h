@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "osculant/comm/communicator.h"
 #include "osculant/diagnose/gradient_flow.h"
 #include "osculant/model/layer_taps.h"
 
@@ -23,6 +24,11 @@ class LayerStatistics {
   // `gradient`: of the batch's summed loss by tap.output; undefined where the loss does not depend on it.
   void add(const LayerTap& tap, const Tensor& gradient, int64_t examples);
 
+  // Back to nothing seen, where the examples that made the first batch's shapes known are another process's.
+  void forget();
+  // What the processes have seen, put together; in three messages for all layers.
+  static void share(std::vector<LayerStatistics>& layers, const Communicator& processes);
+
   // Whether examples differ in what the layer is given by more than `noise` times its scale; true if unknown.
   bool inputs_differ(double noise) const;
   bool weight_is_zero() const { return weight_is_zero_; }
@@ -38,6 +44,7 @@ class LayerStatistics {
     Tensor mean, squares;  // [entries]
     bool valid = true;     // the first dimension has been the example throughout
     void add(const Tensor& x, int64_t examples);
+    void forget();
     double variance() const;  // mean over entries
     double scale() const;     // root mean square
   };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "osculant/base/error.h"
+#include "osculant/linop/dealt_blocks.h"
 
 namespace osculant {
 namespace {
@@ -146,26 +147,69 @@ std::optional<EigenBlock> refreshed(const EigenBlock& last, const KroneckerBlock
   return EigenBlock{block.name, block.place, std::move(G->vectors), std::move(A->vectors), values};
 }
 
-std::optional<std::vector<EigenBlock>> eigen_blocks(const std::vector<KroneckerBlock>& blocks) {
-  std::vector<EigenBlock> all;
-  for (const auto& block : blocks) {
-    auto found = eigen_block(block);
+double decomposition_cost(const KroneckerBlock& block) {
+  double cubes = 0;
+  for (const auto* side : {&block.outputs, &block.inputs})
+    for (const auto& B : side->blocks())
+      if (is_dense(B)) cubes += static_cast<double>(B.size(0)) * std::pow(static_cast<double>(B.size(1)), 3);
+  return cubes;
+}
+
+std::vector<Tensor> matrices_of(const KroneckerBlock& block) {
+  std::vector<Tensor> matrices = block.outputs.blocks();
+  matrices.insert(matrices.end(), block.inputs.blocks().begin(), block.inputs.blocks().end());
+  return matrices;
+}
+
+KroneckerBlock with_matrices(const KroneckerBlock& like, const std::vector<Tensor>& matrices) {
+  auto middle = matrices.begin() + static_cast<int64_t>(like.outputs.blocks().size());
+  auto end = middle + static_cast<int64_t>(like.inputs.blocks().size());
+  return {like.name, like.place, BlockDiagonal({matrices.begin(), middle}), BlockDiagonal({middle, end})};
+}
+
+namespace {
+
+// Eigenvectors and values of each block by `work`, where that is one process's.
+template <class Work>
+std::optional<std::vector<EigenBlock>> dealt_eigen_blocks(const std::vector<KroneckerBlock>& blocks,
+                                                          const Communicator& processes, Work work) {
+  DealtWork all;
+  for (const auto& block : blocks) all.costs.push_back(decomposition_cost(block));
+  all.like = [&](size_t b) {
+    auto like = matrices_of(blocks[b]);
+    const MatrixPlace& place = blocks[b].place;
+    like.push_back(like[0].new_empty({1}).expand({place.groups, place.rows, place.columns}));
+    return like;
+  };
+  all.work = [&](size_t b) -> std::optional<std::vector<Tensor>> {
+    std::optional<EigenBlock> found = work(b);
     if (!found) return std::nullopt;
-    all.push_back(*std::move(found));
+    auto tensors = matrices_of({found->name, found->place, found->outputs, found->inputs});
+    tensors.push_back(found->values);
+    return tensors;
+  };
+  auto found = deal(all, processes);
+  if (!found) return std::nullopt;
+  std::vector<EigenBlock> eigen;
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    KroneckerBlock bases = with_matrices(blocks[b], (*found)[b]);
+    eigen.push_back({bases.name, bases.place, bases.outputs, bases.inputs, (*found)[b].back()});
   }
-  return all;
+  return eigen;
+}
+
+}  // namespace
+
+std::optional<std::vector<EigenBlock>> eigen_blocks(const std::vector<KroneckerBlock>& blocks,
+                                                    const Communicator& processes) {
+  return dealt_eigen_blocks(blocks, processes, [&](size_t b) { return eigen_block(blocks[b]); });
 }
 
 std::optional<std::vector<EigenBlock>> refreshed(const std::vector<EigenBlock>& last,
-                                                 const std::vector<KroneckerBlock>& blocks) {
+                                                 const std::vector<KroneckerBlock>& blocks,
+                                                 const Communicator& processes) {
   if (last.size() != blocks.size()) fail_usage("kronecker: eigenbases of another model");
-  std::vector<EigenBlock> all;
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    auto found = refreshed(last[b], blocks[b]);
-    if (!found) return std::nullopt;
-    all.push_back(*std::move(found));
-  }
-  return all;
+  return dealt_eigen_blocks(blocks, processes, [&](size_t b) { return refreshed(last[b], blocks[b]); });
 }
 
 KroneckerEigen::KroneckerEigen(const VectorSpace& space, std::vector<EigenBlock> blocks, double elsewhere,
@@ -218,8 +262,9 @@ std::shared_ptr<KroneckerEigen> KroneckerEigen::inverse_root(double lambda) cons
   return function([lambda](const Tensor& l) { return (l + lambda).rsqrt(); });
 }
 
-std::shared_ptr<KroneckerEigen> eigen_decomposition(const KroneckerOperator& F) {
-  auto blocks = eigen_blocks(F.blocks());
+std::shared_ptr<KroneckerEigen> eigen_decomposition(const KroneckerOperator& F,
+                                                    const Communicator& processes) {
+  auto blocks = eigen_blocks(F.blocks(), processes);
   if (!blocks) return nullptr;
   return std::make_shared<KroneckerEigen>(F.domain(), *std::move(blocks), 0.0, F.name() + "_eigen");
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "osculant/comm/communicator.h"
 #include "osculant/linop/block_diagonal.h"
 #include "osculant/linop/linear_operator.h"
 
@@ -65,6 +66,11 @@ class KroneckerOperator : public LinearOperator {
 std::optional<KroneckerBlock> factored_inverse(const KroneckerBlock& block, double lambda);
 // Of all of them, and 1 / lambda elsewhere; null where one fails.
 std::shared_ptr<KroneckerOperator> factored_inverse(const KroneckerOperator& F, double lambda);
+// What the inverse, or the eigenvectors, of a block cost: the sum of d^3 over its dense matrices.
+double decomposition_cost(const KroneckerBlock& block);
+// The matrices of outputs and inputs, flat, and back to blocks like those of another.
+std::vector<Tensor> matrices_of(const KroneckerBlock& block);
+KroneckerBlock with_matrices(const KroneckerBlock& like, const std::vector<Tensor>& matrices);
 
 // Q_A (x) Q_G diag(values) (Q_A (x) Q_G)': in a layer's eigenbases, M -> Q_G (values * (Q_G' M Q_A)) Q_A'.
 struct EigenBlock {
@@ -80,12 +86,15 @@ struct EigenBlock {
 
 // A block's eigenvectors and eigenvalues, those below 0 by rounding as 0.
 std::optional<EigenBlock> eigen_block(const KroneckerBlock& block);
-std::optional<std::vector<EigenBlock>> eigen_blocks(const std::vector<KroneckerBlock>& blocks);
+// Of several, each by one of the processes.
+std::optional<std::vector<EigenBlock>> eigen_blocks(const std::vector<KroneckerBlock>& blocks,
+                                                    const Communicator& processes = serial_communicator());
 // From those it had before it changed a little: see refresh_eigenpairs. Values of `last` go with the columns
 // they belong to, and are kept: those of EKFAC are not the factors'.
 std::optional<EigenBlock> refreshed(const EigenBlock& last, const KroneckerBlock& block);
 std::optional<std::vector<EigenBlock>> refreshed(const std::vector<EigenBlock>& last,
-                                                 const std::vector<KroneckerBlock>& blocks);
+                                                 const std::vector<KroneckerBlock>& blocks,
+                                                 const Communicator& processes = serial_communicator());
 
 // Blocks in their eigenbases: whatever is a function of the matrix. What lies in no block has the
 // eigenvalue 0.
@@ -119,6 +128,7 @@ class KroneckerEigen : public LinearOperator {
 };
 
 // Null where a decomposition fails.
-std::shared_ptr<KroneckerEigen> eigen_decomposition(const KroneckerOperator& F);
+std::shared_ptr<KroneckerEigen> eigen_decomposition(const KroneckerOperator& F,
+                                                    const Communicator& processes = serial_communicator());
 
 }  // namespace osculant

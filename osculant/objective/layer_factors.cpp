@@ -33,12 +33,16 @@ void require_single_examples(const Model& model) {
 
 LayerFactors::LayerFactors(const Objective& objective, size_t term, const Batch& batch,
                            const LayerFactorsOptions& options)
-    : objective_(objective), term_(&objective_.terms().at(term)), batch_(unweighted(batch)) {
+    : objective_(objective),
+      term_(&objective_.terms().at(term)),
+      batch_(unweighted(batch)),
+      share_(options.share),
+      of_(options.of) {
   require_single_examples(term_->model);
   at::AutoGradMode mode(true);
   LayerTaps taps(objective.layout());
   outputs_ = term_->model.forward(batch_);
-  objective_.charge(Price::forward, static_cast<double>(examples()));
+  objective_.charge(Price::forward, static_cast<double>(examples_of_batch()));
   describe(taps, options);
 }
 
@@ -48,6 +52,8 @@ LayerFactors::LayerFactors(const Objective& objective, size_t term, const Batch&
     : objective_(objective),
       term_(&objective_.terms().at(term)),
       batch_(unweighted(batch)),
+      share_(options.share),
+      of_(options.of),
       outputs_(std::move(outputs)) {
   require_single_examples(term_->model);
   describe(taps, options);
@@ -70,6 +76,12 @@ void LayerFactors::describe(const LayerTaps& taps, const LayerFactorsOptions& op
   }
   settle();
   if (options.verify && !uses_.empty()) verify();
+  if (options.strides.size() == uses_.size())
+    for (size_t u = 0; u < uses_.size(); ++u) {
+      auto possible = possible_strides(uses_[u].tap, examples());
+      bool found = std::find(possible.begin(), possible.end(), options.strides[u]) != possible.end();
+      if (found) uses_[u].stride = options.strides[u];
+    }
   for (auto& use : uses_)
     use.uses = std::count_if(uses_.begin(), uses_.end(),
                              [&](const LayerUse& other) { return use.tap.part.overlaps(other.tap.part); });
@@ -146,7 +158,7 @@ std::vector<Tensor> LayerFactors::backward(const std::vector<Tensor>& cotangent)
   auto d = grad_of(outputs_, at, cotangent);
   for (size_t u = 0; u < d.size(); ++u)
     if (!d[u].defined()) d[u] = at::zeros_like(at[u], at[u].options().requires_grad(false));
-  objective_.charge(Price::layer_derivatives, static_cast<double>(examples()));
+  objective_.charge(Price::layer_derivatives, static_cast<double>(examples_of_batch()));
   return d;
 }
 
@@ -178,8 +190,10 @@ LayerFactors::Cotangents LayerFactors::sampled_gradients(int64_t draws, RandomSt
   Batch batch = batch_;
   Tensor& y = batch.targets.at(0).tensor;
   auto shape = y.sizes().vec();
+  shape[0] = examples_of_batch();
   for (int64_t m = 0; m < draws; ++m) {
     Tensor u = random.uniform(shape, at::TensorOptions(at::kDouble).device(y.device()));
+    if (of_ > 0) u = u.narrow(0, share_.begin, share_.size());
     y = likelihood->draw(outputs_[0].detach(), u);
     columns.push_back(output_gradients(*term_->loss, outputs_, batch)[0]);
   }

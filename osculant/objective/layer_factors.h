@@ -17,6 +17,12 @@ struct LayerFactorsOptions {
   // refuse layers whose examples mix. Without it the first dimension that fits is taken for the example; two
   // batches of one shape need it once.
   bool verify = true;
+  // Without it, where given: the uses' strides as another batch of the same data was found to have them.
+  std::vector<int64_t> strides = {};
+  // The batch is this share of one of `of` examples, which work is charged and targets are drawn for; 0: it
+  // is a whole one.
+  Share share = {0, 0};
+  int64_t of = 0;
 };
 
 // The forward pass of a batch of a term, layer by layer: the inputs a of every use of a weight, and the
@@ -41,6 +47,8 @@ class LayerFactors {
 
   const Objective& objective() const { return objective_; }
   int64_t examples() const { return batch_.size(); }  // N
+  // Of the batch that this is a process's share of.
+  int64_t examples_of_batch() const { return of_ > 0 ? of_ : examples(); }
   const std::vector<LayerUse>& uses() const { return uses_; }
   // Parameters that `uses` do not tell, or not all of: theirs is autograd's work. No use has a part in them.
   const std::vector<UntappedParameter>& untapped() const { return untapped_; }
@@ -67,6 +75,8 @@ class LayerFactors {
   Objective objective_;
   const Term* term_;
   Batch batch_;  // unweighted
+  Share share_;
+  int64_t of_;
   std::vector<Tensor> outputs_;
   std::vector<LayerUse> uses_;
   std::vector<UntappedParameter> untapped_;

@@ -10,6 +10,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/text.h"
+#include "osculant/comm/flat_reduction.h"
 #include "osculant/objective/linearization_state.h"
 
 namespace osculant {
@@ -30,9 +31,10 @@ Linearization::Linearization(Objective objective, Needs needs)
         "objective: is a function of the parameters alone; Gauss-Newton, Fisher and Jacobian products need "
         "outputs and a loss (use the Hessian, or give the objective as model, loss and data)");
   // What is one thing for a whole batch, or no sum over examples, every process computes for itself.
-  bool coupled = std::any_of(objective_.terms().begin(), objective_.terms().end(),
-                             [](const Term& term) { return term.model.couples_examples(); });
-  if (coupled || needs_.jacobian || !objective_.has_outputs()) objective_ = objective_.on_one_process();
+  bool whole = std::any_of(objective_.terms().begin(), objective_.terms().end(), [](const Term& term) {
+    return term.model.couples_examples() || term.model.required_batch_size() > 0;
+  });
+  if (whole || needs_.jacobian || !objective_.has_outputs()) objective_ = objective_.on_one_process();
   for (size_t t = 0; t < objective_.terms().size(); ++t) {
     const auto& term = objective_.terms()[t];
     if (term.model.couples_examples() && term.data.batches() > 1 &&
@@ -139,8 +141,7 @@ void Linearization::first_pass() {
   report.batches = static_cast<int64_t>(s.slots.size());
   if (needs_.gradient) objective_.ledger().count_gradients();
 
-  objective_.communicator().all_reduce_sum(sums);
-  objective_.communicator().all_reduce_sum(denominators);
+  all_reduce_sum(objective_.communicator(), {sums, denominators});
   auto host_sums = sums.cpu(), host_denominators = denominators.cpu();
   for (size_t t = 0; t <= terms + 1; ++t) {
     auto at = static_cast<int64_t>(t);

@@ -115,8 +115,9 @@ std::string CgPreconditioner::make_low_rank(const LinearOperator& B, RandomStrea
 
 std::string CgPreconditioner::make_layers(const Objective& objective, RandomStream& random) {
   KfacOptions options{.sample = {.draws = options_.draws, .seed = seed_from(random)}};
-  layers_ = options_.kind == Preconditioner::ekfac ? ekfac(objective, options).matrix
-                                                   : eigen_decomposition(*kfac(objective, options).matrix);
+  layers_ = options_.kind == Preconditioner::ekfac
+                ? ekfac(objective, options).matrix
+                : eigen_decomposition(*kfac(objective, options).matrix, objective.communicator());
   if (layers_ && !std::isfinite(layers_->trace())) layers_.reset();
   return layers_ ? "preconditioner made anew" : "no preconditioner: a factor has no eigenvectors";
 }

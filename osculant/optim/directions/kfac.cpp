@@ -11,6 +11,7 @@
 #include "osculant/base/error.h"
 #include "osculant/curvature/kronecker_factors.h"
 #include "osculant/io/archive.h"
+#include "osculant/linop/dealt_blocks.h"
 #include "osculant/linop/vector_space.h"
 #include "osculant/optim/subspace_model.h"
 
@@ -191,7 +192,7 @@ class Preconditioned : public Direction {
     for (const auto& block : means_)
       for (const auto* side : {&block.inputs, &block.outputs})
         for (const auto& B : side->blocks())
-          if (B.dim() == 3) cubes += static_cast<double>(B.size(0)) * std::pow(B.size(-1), 3);
+          if (is_dense(B)) cubes += static_cast<double>(B.size(0)) * std::pow(B.size(-1), 3);
     double steps = c * cubes / (examples * static_cast<double>(context.gradient.numel()));
     return std::clamp<int64_t>(static_cast<int64_t>(std::ceil(steps)), 1, 10);
   }
@@ -216,6 +217,7 @@ class Preconditioned : public Direction {
       fresh.add(sample);
       if (wants_samples()) samples.push_back(sample);
     });
+    fresh.share(objective.communicator());
     auto blocks = fresh.blocks();
     if (!std::all_of(blocks.begin(), blocks.end(), finite)) {
       say("factors are not finite, the last are kept");
@@ -314,27 +316,41 @@ class KfacDirection : public Preconditioned {
     constexpr double moved_far = 1.5;
     lambda = std::max(lambda, 1e-20);
     bool far = lambda > moved_far * lambda_ || lambda * moved_far < lambda_;
-    if (!inverse_ || age_ >= inverse_interval(context, 1) || far) invert(space_of(context), lambda);
+    if (!inverse_ || age_ >= inverse_interval(context, 1) || far) invert(context, lambda);
     return inverse_ ? inverse_->apply(x) : x / lambda;
   }
 
  private:
-  // With more damping where a factor has lost its definiteness to rounding.
-  void invert(const VectorSpace& space, double lambda) {
+  // The inverse's matrices, and by what lambda had to be multiplied where a factor has lost its definiteness
+  // to rounding.
+  static std::optional<std::vector<Tensor>> damped_inverse(const KroneckerBlock& mean, double lambda) {
+    for (double more = 1; more < 1e9; more *= 10)
+      if (auto inverse = factored_inverse(mean, lambda * more)) {
+        auto matrices = matrices_of(*inverse);
+        matrices.push_back(at::full({1}, more, matrices[0].options()));
+        return matrices;
+      }
+    return std::nullopt;
+  }
+
+  // A process inverts the factors of some layers.
+  void invert(const StepContext& context, double lambda) {
+    DealtWork all;
+    for (const auto& mean : means_) all.costs.push_back(decomposition_cost(mean));
+    all.like = [&](size_t b) {
+      auto like = matrices_of(means_[b]);
+      like.push_back(like[0].new_empty({1}));
+      return like;
+    };
+    all.work = [&](size_t b) { return damped_inverse(means_[b], lambda); };
+    auto found = deal(all, context.linearization.objective().communicator());
+    if (!found) return say("a factor has no inverse, the last ones are kept");
     std::vector<KroneckerBlock> blocks;
-    for (const auto& mean : means_) {
-      std::optional<KroneckerBlock> inverse;
-      for (double more = 1; !inverse && more < 1e9; more *= 10) {
-        inverse = factored_inverse(mean, lambda * more);
-        if (!inverse) say("a factor is singular: more damping");
-      }
-      if (!inverse) {
-        say("a factor has no inverse, the last ones are kept");
-        return;
-      }
-      blocks.push_back(*std::move(inverse));
+    for (size_t b = 0; b < means_.size(); ++b) {
+      blocks.push_back(with_matrices(means_[b], (*found)[b]));
+      if ((*found)[b].back().item<double>() > 1) say("a factor is singular: more damping");
     }
-    inverse_ = std::make_shared<KroneckerOperator>(space, std::move(blocks), 1 / lambda);
+    inverse_ = std::make_shared<KroneckerOperator>(space_of(context), std::move(blocks), 1 / lambda);
     lambda_ = lambda;
     age_ = 0;
   }
@@ -376,7 +392,8 @@ class EkfacDirection : public Preconditioned {
   void moved(const StepContext& context, const std::vector<LayerSample>& samples, double share) override {
     bool first = bases_.empty();
     if (first || age_ >= inverse_interval(context, 4)) {
-      auto found = first ? eigen_blocks(means_) : refreshed(bases_, means_);
+      const Communicator& processes = context.linearization.objective().communicator();
+      auto found = first ? eigen_blocks(means_, processes) : refreshed(bases_, means_, processes);
       if (found) {
         bases_ = *std::move(found);
         for (auto& block : bases_) {
@@ -391,6 +408,7 @@ class EkfacDirection : public Preconditioned {
     }
     EigenvalueSums sums(bases_);
     for (const auto& sample : samples) sums.add(sample);
+    sums.share(context.linearization.objective().communicator());
     auto fresh = sums.blocks();
     for (size_t b = 0; b < bases_.size(); ++b) bases_[b].values.lerp_(fresh[b].values, first ? 1 : share);
   }
