@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "osculant/comm/communicator.h"
 #include "osculant/spectrum/low_rank_curve.h"
 #include "osculant/study/analysis_part.h"
 
@@ -46,10 +47,17 @@ std::optional<AnalysisPart> low_rank_part(const Problem& problem, const MatrixKi
     if (going) matrix.record.low_rank = record_of(found);
   };
   int64_t n = problem.model.parameters();
-  // Probes with their products and what a method leaves of them; the factors of all methods; a sketch.
-  int64_t vectors = 3 * options.probes + 6 * options.count + 3 * (options.count + options.oversampling);
-  return AnalysisPart{"low_rank", low_rank_curve_products(n, !kind.needs.hessian, options),
-                      n <= options.dense_limit ? 12 * n : vectors, measure};
+  AnalysisPart part{"low_rank", low_rank_curve_products(n, !kind.needs.hessian, options), 0, measure};
+  if (n <= options.dense_limit) {
+    part.whole_vectors = 12 * n;
+    return part;
+  }
+  // Probes with their products and what a method leaves of them; the factors of all methods; a sketch. Probes
+  // and sketches are drawn whole before a process takes its rows of them.
+  int64_t sketch = options.count + options.oversampling;
+  part.vectors = 3 * options.probes + 6 * options.count + 3 * sketch;
+  if (!world_communicator().alone()) part.whole_vectors = std::max(options.probes, sketch);
+  return part;
 }
 
 }  // namespace osculant
