@@ -170,24 +170,33 @@ class HostNumbers {
   Tensor tensor_;
 };
 
+Tensor triangle_of(const Tensor& block) {
+  return at::ones({block.size(1), block.size(2)}, block.options().dtype(at::kBool)).tril().expand_as(block);
+}
+
 }  // namespace
 
 void KroneckerFactors::share(const Communicator& processes) {
   if (processes.alone()) return;
-  std::vector<Tensor> tensors;
+  std::vector<Tensor> tensors, dense;
   HostNumbers numbers;
   for (Slot& slot : slots_)
     for (auto& [key, sums] : slot.sums) {
       for (const auto* side : {&sums.inputs, &sums.outputs})
-        tensors.insert(tensors.end(), side->blocks().begin(), side->blocks().end());
+        for (const auto& block : side->blocks()) (is_dense(block) ? dense : tensors).push_back(block);
       numbers.add(sums.mass);
     }
+  // Of a dense block the triangle, which half of a message holds.
+  std::vector<Tensor> triangles;
+  for (const auto& block : dense) triangles.push_back(block.masked_select(triangle_of(block)));
+  tensors.insert(tensors.end(), triangles.begin(), triangles.end());
   for (auto& [offset, diagonal] : diagonals_)
     for (auto& [term, sum] : diagonal.sums) tensors.push_back(sum);
   for (auto& [term, denominator] : denominators_) numbers.add(denominator);
   tensors.push_back(numbers.tensor());
   all_reduce_sum(processes, tensors);
   numbers.put_back();
+  for (size_t i = 0; i < dense.size(); ++i) dense[i].masked_scatter_(triangle_of(dense[i]), triangles[i]);
 }
 
 // A parameter that one term's layers tell and another's do not is the layers'.

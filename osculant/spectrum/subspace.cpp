@@ -20,7 +20,7 @@ RitzSubspace refresh_subspace(const LinearOperator& A, const Tensor& start) {
   const VectorSpace& space = A.domain();
   Tensor Z = orthonormalize(space, start).Q, AZ = apply_by_blocks(A, Z);
   int64_t k = Z.size(1);
-  if (!AZ.isfinite().all().item<bool>()) {
+  if (!space.all_finite(AZ)) {
     Tensor unknown = at::full({k}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
     return {Z, unknown, unknown, Z, k, false};
   }
