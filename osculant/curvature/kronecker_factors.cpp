@@ -94,6 +94,17 @@ BlockDiagonal KroneckerFactors::zeros(const std::string& name, int64_t groups, i
   return BlockDiagonal(std::move(blocks));
 }
 
+void KroneckerFactors::set_inputs(int64_t offset, BlockDiagonal A) {
+  known_.insert_or_assign(offset, std::move(A));
+}
+
+std::vector<int64_t> KroneckerFactors::of_data() const {
+  std::vector<int64_t> offsets;
+  for (const Slot& slot : slots_)
+    if (slot.of_data) offsets.push_back(slot.place.offset);
+  return offsets;
+}
+
 KroneckerFactors::Slot& KroneckerFactors::slot_of(const std::string& name, const MatrixPlace& place) {
   auto [at, is_new] = by_offset_.try_emplace(place.offset, slots_.size());
   if (is_new) slots_.push_back({.name = name, .place = place, .sums = {}});
@@ -119,14 +130,18 @@ void KroneckerFactors::add(const LayerSample& sample, const UseSample& use) {
   const Tensor& d = use.derivatives;
   Slot& slot = slot_of(use.name, use.place);
   bool opposed = slot.place.transposed != use.place.transposed;
+  slot.of_data = slot.of_data && use.of_data && !opposed && use.kind != LayerKind::normalization;
+  bool known = known_.contains(use.place.offset);
   auto [at, is_new] = slot.sums.try_emplace({sample.term, opposed});
   Sums& sums = at->second;
   int64_t groups = use.place.groups;
   bool embedding = use.kind == LayerKind::embedding;
   if (is_new) {
     sums.outputs = zeros(use.name, groups, use.place.rows, d.options());
-    sums.inputs = embedding ? BlockDiagonal({at::zeros({1, use.place.columns}, d.options())})
-                            : zeros(use.name, groups, use.place.columns, d.options());
+    if (embedding)
+      sums.inputs = BlockDiagonal({at::zeros({1, use.place.columns}, d.options())});
+    else if (!known)
+      sums.inputs = zeros(use.name, groups, use.place.columns, d.options());
   }
   double mass = mass_of(sample, use);
   sums.mass += mass;
@@ -140,6 +155,7 @@ void KroneckerFactors::add(const LayerSample& sample, const UseSample& use) {
   bool reduce = sharing_ == WeightSharing::reduce || use.kind == LayerKind::bias;
   double positions = static_cast<double>(reduce && !embedding ? 1 : use.positions());
   add_gram(sums.outputs, rows_of(weighted(reduce ? d.sum(2) : d, sample.weights, 1)), sample.share);
+  if (known) return;
   if (embedding) {
     Tensor count = at::full(use.inputs.sizes(), sample.share / positions, d.options());
     if (sample.weights.defined()) count.mul_(sample.weights.to(d.options()).unsqueeze(1));
@@ -211,9 +227,23 @@ bool KroneckerFactors::covers(const MatrixPlace& place) const {
   });
 }
 
+// G of a weight that is used in one orientation.
+BlockDiagonal KroneckerFactors::outputs_of(const Slot& slot) const {
+  BlockDiagonal G;
+  for (const auto& [key, sums] : slot.sums) {
+    BlockDiagonal part = scaled(sums.outputs, 1 / denominators_.at(key.first));
+    G = G.blocks().empty() ? part : plus(G, part);
+  }
+  return symmetric(G);
+}
+
 std::vector<KroneckerBlock> KroneckerFactors::blocks() const {
   std::vector<KroneckerBlock> blocks;
   for (const Slot& slot : slots_) {
+    if (auto known = known_.find(slot.place.offset); known != known_.end()) {
+      blocks.push_back({slot.name, slot.place, outputs_of(slot), known->second});
+      continue;
+    }
     std::map<bool, Sums> merged;  // over terms, by orientation
     for (const auto& [key, sums] : slot.sums) {
       double scale = 1 / denominators_.at(key.first);

@@ -25,6 +25,9 @@ class KroneckerFactors {
   // Throws Error(memory) where all factors together would exceed the budget.
   KroneckerFactors(WeightSharing sharing, int64_t max_dimension, int64_t memory_budget);
 
+  // A of the weight at an offset in theta is known and need not be made. Before samples are added.
+  void set_inputs(int64_t offset, BlockDiagonal A);
+
   void add(const LayerSample& sample);
   // Adds up what the processes were given, each its own examples (LayerSampler), in one message; once.
   void share(const Communicator& processes);
@@ -32,6 +35,9 @@ class KroneckerFactors {
   // Of all that was added, divided by the terms' denominators.
   std::vector<KroneckerBlock> blocks() const;
   const std::vector<UntappedParameter>& untapped() const { return untapped_; }
+
+  // Offsets of weights that meet the data alone, whose A is a mean over data whatever theta.
+  std::vector<int64_t> of_data() const;
 
  private:
   struct Sums {
@@ -41,11 +47,13 @@ class KroneckerFactors {
   struct Slot {
     std::string name;
     MatrixPlace place;
+    bool of_data = true;  // all uses so far
     // One for each term and orientation; those of the other have inputs and outputs exchanged.
     std::map<std::pair<size_t, bool>, Sums> sums;
   };
   Slot& slot_of(const std::string& name, const MatrixPlace& place);
   void add(const LayerSample& sample, const UseSample& use);
+  BlockDiagonal outputs_of(const Slot& slot) const;
   bool covers(const MatrixPlace& place) const;  // a layer has a part of it
   BlockDiagonal zeros(const std::string& name, int64_t groups, int64_t size,
                       const at::TensorOptions& options);
@@ -56,6 +64,7 @@ class KroneckerFactors {
   int64_t bytes_ = 0;
   std::vector<Slot> slots_;
   std::map<int64_t, size_t> by_offset_;
+  std::map<int64_t, BlockDiagonal> known_;
   std::map<size_t, double> denominators_;  // by term
   struct Diagonal {
     std::string name;

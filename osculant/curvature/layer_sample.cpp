@@ -65,6 +65,7 @@ UseSample sample_of(const Told& told) {
   sample.name = use.tap.part.name;
   sample.kind = use.tap.kind;
   sample.place = place_of(use);
+  sample.of_data = !use.tap.input.requires_grad() && use.tap.kind != LayerKind::bias;
   sample.derivatives = d.unflatten(3, {sample.place.groups, sample.place.rows});
   Tensor a = inputs_of(use);
   if (use.tap.kind == LayerKind::normalization) {

@@ -33,6 +33,8 @@ struct UseSample {
   MatrixPlace place;
   Tensor inputs;       // a [N, T, groups, columns], with the bias's 1; indices [N, T] of an embedding
   Tensor derivatives;  // d [C, N, T, groups, rows]
+  // Whether a is the data's, whatever theta: the layer comes first.
+  bool of_data = false;
 
   int64_t examples() const { return derivatives.size(1); }
   int64_t positions() const { return derivatives.size(2); }

@@ -414,11 +414,13 @@ namespace {
 
 template <class Options>
 Method kronecker(const char* name, const Options& options,
-                 std::unique_ptr<Direction> (*make)(const KfacMethodOptions&)) {
+                 std::unique_ptr<Direction> (*make)(const KfacMethodOptions&, int64_t)) {
   options.check();
-  return Method(name, [options, make](const Objective&) {
+  return Method(name, [options, make](const Objective& objective) {
     bool given = options.learning_rate.has_value();
-    return MethodParts{make(options), given ? fixed_rate() : gain_ratio(), Damping(options.damping)};
+    int64_t examples = objective.has_outputs() ? objective.examples() : 1;
+    return MethodParts{make(options, examples), given ? fixed_rate() : gain_ratio(),
+                       Damping(options.damping)};
   });
 }
 

@@ -13,6 +13,7 @@
 #include "osculant/diagnose/data_facts.h"
 #include "osculant/diagnose/noise_scale.h"
 #include "osculant/model/plain_stack.h"
+#include "osculant/objective/layer_factors.h"
 #include "osculant/spectrum/eigenpairs.h"
 #include "osculant/spectrum/norms.h"
 #include "osculant/spectrum/rank.h"
@@ -32,6 +33,19 @@ IntervalRecord exactly(double value) {
   return {value, value, value};
 }
 
+// Ends and size of an objective's Hessian.
+struct HessianSize {
+  HessianSize(const Objective& objective, uint64_t seed) {
+    Hessian H(objective);
+    pairs = eigenpairs(H, {.count = 1, .target = EigenTarget::both, .tolerance = 1e-2, .seed = seed});
+    if (pairs.largest().empty() || pairs.smallest().empty()) return;
+    rank =
+        stable_rank(frobenius_norm(H, {.probes = norm_probes, .seed = seed}, &pairs), spectral_norm(pairs));
+  }
+  EigenResult pairs;
+  Measured rank;
+};
+
 class FactFinder {
  public:
   FactFinder(const Problem& problem, const RunConfig& config) : problem_(problem), config_(config) {}
@@ -42,6 +56,7 @@ class FactFinder {
     facts_.training.second_derivatives = tried.second_derivatives;
     mend(preflight_remedies(tried));
     sizes();
+    layers();
     gradient();
     data();
     flow();
@@ -106,6 +121,22 @@ class FactFinder {
       if (std::min(rows, columns) >= narrow) inside += p.size;
     }
     facts_.training.matrix_share = static_cast<double>(inside) / static_cast<double>(layout.size());
+  }
+
+  // What layers' closed forms hold for.
+  void layers() {
+    if (problem_.model.couples_examples()) return;
+    const ParameterLayout& layout = problem_.model.layout();
+    Batch batch = problem_.train.range(0, sample_size(64));
+    LayerFactors factors(problem_.objective(batch.size()), 0, batch);
+    int64_t outside = 0;
+    for (const auto& parameter : factors.untapped()) outside += layout.parameters()[parameter.index].size;
+    std::string words =
+        "of the parameters are in layers with closed forms, of which K-FAC and dense Jacobians are made";
+    if (outside > 0)
+      words += fmt::format("; not {}: {}", factors.untapped()[0].name, factors.untapped()[0].reason);
+    tell("layers.covered", exactly(1 - static_cast<double>(outside) / static_cast<double>(layout.size())),
+         words);
   }
 
   void gradient() {
@@ -197,25 +228,37 @@ class FactFinder {
       return;  // it has none
     }
     if (!nothing_gets_through(facts_.flow.verdict)) return;
+    std::string ranks = rank_words();
     auto before = layout.snapshot();
     layout.assign(facts_.critical);
     GradientFlow after = gradient_flow(sample());
+    if (!ranks.empty())
+      ranks = fmt::format(" The Hessian's stable rank on these examples is {} before and {} after.", ranks,
+                          rank_words());
     layout.restore(before);
     auto variances = critical_initialization(stack.activation())->stack;
     facts_.remedies.push_back(fmt::format(
         "Begin with the critical initialisation of {} layers, s_w^2 = {} and s_b^2 = {}{}: tried on the same "
-        "examples it is {}. {}",
+        "examples it is {}. {}{}",
         stack.activation(), format_number(variances.weight_variance), format_number(variances.bias_variance),
         stack.activation() == "sigmoid" ? ", those of tanh in sigmoid's coordinates" : "",
-        name_of(after.verdict), after.words));
+        name_of(after.verdict), after.words, ranks));
+  }
+
+  // norm_F(H)^2 / norm(H)^2 with its interval; "" where there is no second derivative.
+  std::string rank_words() const {
+    if (!facts_.training.second_derivatives || facts_.training.random) return "";
+    HessianSize H(sample(), config_.seed());
+    if (H.pairs.largest().empty() || std::isnan(H.rank.value)) return "unknown";
+    return fmt::format("{} ({} to {})", format_number(H.rank.value), format_number(H.rank.low),
+                       format_number(H.rank.high));
   }
 
   // Extremes and size of the sample's Hessian.
   void curvature() {
     Objective objective = sample();
-    Hessian H(objective);
-    EigenOptions options{.count = 1, .target = EigenTarget::both, .tolerance = 1e-2, .seed = config_.seed()};
-    EigenResult pairs = eigenpairs(H, options);
+    HessianSize H(objective, config_.seed());
+    const EigenResult& pairs = H.pairs;
     if (pairs.largest().empty() || pairs.smallest().empty()) return;
     double largest = pairs.largest()[0].value, smallest = pairs.smallest()[0].value,
            bound = pairs.pairing_bound;
@@ -229,9 +272,7 @@ class FactFinder {
     tell("curvature.smallest", {smallest, smallest - bound, smallest + bound},
          smallest < -bound ? "is its smallest: there is negative curvature"
                            : "is its smallest: no negative curvature is certain");
-    Measured norm = frobenius_norm(H, {.probes = norm_probes, .seed = config_.seed()}, &pairs);
-    Measured rank = stable_rank(norm, spectral_norm(pairs));
-    tell("curvature.stable_rank", {rank.value, rank.low, rank.high},
+    tell("curvature.stable_rank", {H.rank.value, H.rank.low, H.rank.high},
          fmt::format("is its stable rank, of {}: so many directions are about as steep as the steepest",
                      format_count(problem_.model.parameters())));
     mend(curvature_remedies({largest, smallest, bound, facts_.told.back().number,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,7 @@ void KfacMethodOptions::check() const {
     require_positive(name, share);
     require_between(name, share, 0, 1);
   }
+  require_non_negative("data_epochs", data_epochs);
   require_at_least("factor_interval", static_cast<double>(factor_interval), 1);
   require_non_negative("inverse_interval", static_cast<double>(inverse_interval));
   require_non_negative("max_relative_step", max_relative_step);
@@ -51,6 +53,10 @@ void visit(OptionVisitor& v, KfacMethodOptions& o) {
   v.number("factor_decay", o.factor_decay, "in [0, 1]", "decay of the means of factors");
   v.number("factor_share", o.factor_share, "in (0, 1]", "of the batch, for factors");
   v.integer("factor_interval", o.factor_interval, ">= 1", "steps between updates of the factors");
+  v.number(
+      "data_epochs", o.data_epochs, ">= 0",
+      "the input factor of a layer that sees the data alone is its mean over so many epochs, then kept; 0: a "
+      "moving mean");
   v.integer("inverse_interval", o.inverse_interval, ">= 0",
             "steps between refreshes of inverses, or of eigenbases; 0: 1 to 10, by their cost");
   v.number("model_share", o.model_share, "in (0, 1]", "of the batch, for the quadratic model");
@@ -90,8 +96,8 @@ BlockDiagonal in_order(const BlockDiagonal& B) {
 // preconditioner.
 class Preconditioned : public Direction {
  public:
-  explicit Preconditioned(const KfacMethodOptions& options)
-      : options_(options), sampler_({.gradients = options.gradients}) {}
+  Preconditioned(const KfacMethodOptions& options, int64_t examples)
+      : options_(options), examples_(examples), sampler_({.gradients = options.gradients}) {}
 
   Needs needs() const override {
     return {.gradient = true, .gauss_newton = !options_.learning_rate && options_.model_share == 1};
@@ -127,6 +133,8 @@ class Preconditioned : public Direction {
     archive.put("steps", steps_);
     archive.put("age", age_);
     archive.put("updates", updates_);
+    archive.put("seen", seen_);
+    archive.put("of_data", std::vector<double>(of_data_.begin(), of_data_.end()));
     auto layers = archive.scope("layers");
     sampler_.save(layers);
     if (last_step_.defined()) archive.put("last_step", last_step_.clone());
@@ -149,6 +157,9 @@ class Preconditioned : public Direction {
     steps_ = archive.integer("steps");
     age_ = archive.integer("age");
     updates_ = archive.integer("updates");
+    seen_ = archive.number("seen");
+    of_data_.clear();
+    for (double offset : archive.numbers("of_data")) of_data_.insert(static_cast<int64_t>(offset));
     sampler_.load(archive.scope("layers"));
     last_step_ =
         archive.contains("last_step") ? archive.tensor("last_step", layout.theta()).clone() : Tensor();
@@ -202,6 +213,7 @@ class Preconditioned : public Direction {
   }
 
   KfacMethodOptions options_;
+  int64_t examples_;
   std::vector<KroneckerBlock> means_;
   int64_t age_ = 0;  // steps since inverses or bases were refreshed
   std::string note_;
@@ -211,6 +223,10 @@ class Preconditioned : public Direction {
     std::vector<LayerSample> samples;
     KroneckerFactors fresh(options_.sharing, options_.max_dimension,
                            context.linearization.objective().memory_budget());
+    bool known = options_.data_epochs > 0 && seen_ >= options_.data_epochs * static_cast<double>(examples_);
+    if (known)
+      for (const auto& mean : means_)
+        if (of_data_.contains(mean.place.offset)) fresh.set_inputs(mean.place.offset, mean.inputs);
     auto part = options_.factor_share < 1 ? context.samples.part(options_.factor_share, {}) : nullptr;
     const Objective& objective = part ? part->objective() : context.linearization.objective();
     sampler_.run(objective, context.random, [&](const LayerSample& sample) {
@@ -226,6 +242,10 @@ class Preconditioned : public Direction {
     ++updates_;
     double share = std::max(1 / static_cast<double>(updates_), 1 - options_.factor_decay);
     bool first = means_.empty();
+    if (first && options_.data_epochs > 0)
+      for (int64_t offset : fresh.of_data()) of_data_.insert(offset);
+    auto examples = static_cast<double>(objective.examples());
+    seen_ += examples;
     for (const auto& block : blocks) {
       auto at = std::find_if(means_.begin(), means_.end(),
                              [&](const KroneckerBlock& mean) { return same_form(mean, block); });
@@ -233,7 +253,8 @@ class Preconditioned : public Direction {
         if (first) means_.push_back(block);
         continue;
       }
-      mix(at->inputs, block.inputs, share);
+      bool of_data = of_data_.contains(block.place.offset);
+      if (!of_data || !known) mix(at->inputs, block.inputs, of_data ? examples / seen_ : share);
       mix(at->outputs, block.outputs, share);
     }
     if (updates_ == 1 && !fresh.untapped().empty())
@@ -274,6 +295,8 @@ class Preconditioned : public Direction {
   std::shared_ptr<Linearization> model_;  // of this step, where it has a part of the batch
   Tensor last_step_;                      // [n]
   int64_t steps_ = 0, updates_ = 0;
+  double seen_ = 0;            // examples that made factors
+  std::set<int64_t> of_data_;  // offsets of weights that meet the data alone
 };
 
 VectorSpace space_of(const StepContext& context) {
@@ -425,14 +448,14 @@ class EkfacDirection : public Preconditioned {
 
 }  // namespace
 
-std::unique_ptr<Direction> kfac_direction(const KfacMethodOptions& options) {
+std::unique_ptr<Direction> kfac_direction(const KfacMethodOptions& options, int64_t examples) {
   options.check();
-  return std::make_unique<KfacDirection>(options);
+  return std::make_unique<KfacDirection>(options, examples);
 }
 
-std::unique_ptr<Direction> ekfac_direction(const KfacMethodOptions& options) {
+std::unique_ptr<Direction> ekfac_direction(const KfacMethodOptions& options, int64_t examples) {
   options.check();
-  return std::make_unique<EkfacDirection>(options);
+  return std::make_unique<EkfacDirection>(options, examples);
 }
 
 }  // namespace osculant

@@ -20,6 +20,8 @@ struct KfacMethodOptions {
   double factor_decay = 0.95;   // of the means of A and G, 1 - 1/k until then
   double factor_share = 1;      // of the step's batch, for factors
   int64_t factor_interval = 1;  // steps between updates of the factors
+  // A of a layer that sees the data alone is its mean over so many epochs, and then kept; 0: a moving mean.
+  double data_epochs = 1;
   // Steps between refreshes of inverses or eigenbases; 0: as often as costs little beside a step, see below.
   int64_t inverse_interval = 0;
   double model_share = 1;  // of the step's batch, for the quadratic model
@@ -49,10 +51,12 @@ void visit(OptionVisitor& visitor, EkfacMethodOptions& options);
 // the interval is c sum of d^3 / (b n), d the sides of the factors, b the batch's examples, c = 1 for
 // inverses and 4 for eigenbases, between 1 and 10: a tenth or so of a step. A batch whose factors are not
 // finite leaves the means as they were. Parameters that no layer tells have the mean of a diagonal.
-std::unique_ptr<Direction> kfac_direction(const KfacMethodOptions& options);
+//
+// `examples`: of the training data, which an epoch has.
+std::unique_ptr<Direction> kfac_direction(const KfacMethodOptions& options, int64_t examples);
 
 // The same in the eigenbases of the factors with corrected eigenvalues, and lambda added to them (George et
 // al. 2018). Bases are refreshed by a step of orthogonal iteration.
-std::unique_ptr<Direction> ekfac_direction(const KfacMethodOptions& options);
+std::unique_ptr<Direction> ekfac_direction(const KfacMethodOptions& options, int64_t examples);
 
 }  // namespace osculant

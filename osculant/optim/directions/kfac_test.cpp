@@ -34,7 +34,8 @@ TEST(KfacMethod, stepsToTheLeastOfItsModel) {
   for (bool corrected : {false, true}) {
     auto objective = deep_linear();
     KfacMethodOptions options{.gradients = ScoreGradients::exact, .max_relative_step = 0};
-    auto direction = corrected ? ekfac_direction(options) : kfac_direction(options);
+    auto direction = corrected ? ekfac_direction(options, objective.examples())
+                               : kfac_direction(options, objective.examples());
     Step step = testing::propose(*direction, objective, lambda);
 
     KfacOptions exact{.sample = {.gradients = ScoreGradients::exact}};
@@ -83,7 +84,7 @@ TEST(KfacMethod, keepsItsStepsShort) {
   auto objective = deep_linear();
   auto propose = [&](double max_relative_step, bool full_batch) {
     KfacMethodOptions options{.gradients = ScoreGradients::exact, .max_relative_step = max_relative_step};
-    auto direction = kfac_direction(options);
+    auto direction = kfac_direction(options, objective.examples());
     auto linearization = objective.linearize(direction->needs());
     RandomStream random(0, "test");
     Samples samples(objective, objective, random);
@@ -101,6 +102,37 @@ TEST(KfacMethod, keepsItsStepsShort) {
   EXPECT_NEAR(cut.predicted_change, g.dot(p).item<double>() + p.dot(Gp).item<double>() / 2, 1e-12);
   EXPECT_NEAR(cut.slope, g.dot(p).item<double>(), 1e-12);
   EXPECT_TRUE(propose(1e-3, true).displacement.equal(whole.displacement));
+}
+
+// One linear layer, whose G is the same everywhere: from the second epoch on A is that of all examples,
+// weighed by batches of different sizes.
+TEST(KfacMethod, hasTheInputFactorOfAllDataAfterAnEpoch) {
+  Tensor X = normal({20, 4}, 91), Y = normal({20, 3}, 92), W = normal({3, 4}, 93).requires_grad_();
+  Model model({{"W", W}}, [W](const Model::Inputs& x) { return Model::Outputs{at::linear(x[0], W)}; });
+  Dataset data(X, Y);
+  Objective whole(model, MeanSquaredError(), data.full());
+  Tensor g = whole.value_and_gradient().second;
+  auto step_after = [&](double data_epochs, const std::vector<std::pair<int64_t, int64_t>>& batches) {
+    KfacMethodOptions options{
+        .gradients = ScoreGradients::exact, .data_epochs = data_epochs, .inverse_interval = 1};
+    auto direction = kfac_direction(options, 20);
+    RandomStream random(0, "test");
+    Tensor step;
+    for (auto [begin, end] : batches) {
+      auto objective = whole.on(data.range(begin, end));
+      auto linearization = objective.linearize(direction->needs());
+      Samples samples(whole, objective, random);
+      StepContext context{*linearization, linearization->gradient(), samples, 1, random, false};
+      direction->prepare(context);
+      step = direction->step_for(context, g, Damping({.initial = 0.1}));
+    }
+    return step;
+  };
+  Tensor of_all = step_after(0, {{0, 20}});
+  EXPECT_LT(relative_difference(step_after(1, {{0, 8}, {8, 20}}), of_all), 1e-12);
+  EXPECT_LT(relative_difference(step_after(1, {{0, 8}, {8, 20}, {0, 8}, {3, 9}}), of_all), 1e-12);
+  EXPECT_GT(relative_difference(step_after(2, {{0, 8}, {8, 20}, {0, 8}, {3, 9}}), of_all), 1e-3);
+  EXPECT_GT(relative_difference(step_after(0, {{0, 8}, {8, 20}, {0, 8}, {3, 9}}), of_all), 1e-3);
 }
 
 // With few examples an inverse is dear beside a step, with many it is cheap: as often as told by hand.
@@ -141,7 +173,7 @@ TEST(KfacMethod, goesOnWithoutFactorsThatAreNotFinite) {
     return Model::Outputs{z[0] * *now};
   });
   Objective objective(model, MeanSquaredError(), testing::small_data().full());
-  auto direction = kfac_direction({});
+  auto direction = kfac_direction({}, objective.examples());
   RandomStream random(0, "test");
   Samples samples(objective, objective, random);
   auto prepare_and_propose = [&](double damping) {
