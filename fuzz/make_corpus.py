@@ -165,11 +165,13 @@ def results(tool):
         def run(*arguments):
             subprocess.run([tool, *arguments], cwd=folder, check=True, capture_output=True)
 
-        problem = ["--model", "mlp:2-3-2", "--data", "parity", "--loss", "mse", "--set", "model.widths=2,3,1"]
-        run("analyze", *problem, "--eigenvalues", "2", "--out", "a")
+        (pathlib.Path(folder) / "xor.csv").write_text("a,b,y\n0,0,0\n0,1,1\n1,0,1\n1,1,0\n")
+        problem = ["--model", "mlp:2-3-1", "--data", "xor.csv", "--loss", "mse", "--set", "data.target=y"]
+        run("analyze", *problem, "--full", "--out", "a")
+        run("advise", *problem, "--out", "d")
         run("train", *problem, "--method", "sgd", "--steps", "3", "--out", "t")
         run("compare", *problem, "--methods", "sgd,adam", "--budget", "5ge", "--out", "c")
-        for out in "atc":
+        for out in "adtc":
             document = json.loads((pathlib.Path(folder) / out / "result.json").read_text())
             text = json.dumps(document, separators=(",", ":"))
             log = pathlib.Path(folder) / out / "metrics.jsonl"

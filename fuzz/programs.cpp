@@ -118,7 +118,7 @@ class OneCall {
                   (op.overload_name.empty() ? "default" : op.overload_name);
     for (const auto& argument : schema.arguments())
       if (!argument.default_value() || choices_.below(2))
-        node.inputs.emplace_back(argument.name(), argument_of(argument.type()));
+        node.inputs.emplace_back(argument.name(), argument_for(argument));
     for (const auto& result : schema.returns()) node.outputs.push_back(result_of(result.type()));
     program_.graph.nodes.push_back(node);
     if (outputs_.empty()) add_output("x0");
@@ -170,11 +170,16 @@ class OneCall {
     return some[choices_.below(std::size(some))];
   }
 
+  at::ScalarType dtype() {
+    static constexpr at::ScalarType types[] = {
+        at::kFloat, at::kFloat,  at::kFloat,  at::kDouble,        at::kLong,       at::kLong,
+        at::kInt,   at::kBool,   at::kByte,   at::kHalf,          at::kBFloat16,   at::kComplexFloat,
+        at::kShort, at::kUInt16, at::kUInt64, at::kComplexDouble, at::kComplexHalf};
+    return types[choices_.below(std::size(types))];
+  }
+
   Tensor tensor() {
-    static constexpr at::ScalarType types[] = {at::kFloat, at::kFloat, at::kFloat,    at::kDouble,
-                                               at::kLong,  at::kLong,  at::kInt,      at::kBool,
-                                               at::kByte,  at::kHalf,  at::kBFloat16, at::kComplexFloat};
-    at::ScalarType type = types[choices_.below(std::size(types))];
+    at::ScalarType type = dtype();
     std::vector<int64_t> shape;
     for (size_t d = choices_.below(6); d > 0; --d)
       shape.push_back(choices_.below(4) ? sizes_[choices_.below(4)]
@@ -197,6 +202,21 @@ class OneCall {
     inputs_.push_back(tensor);
     program_.inputs.push_back({InputSpec::Kind::user, name, "", true, {}});
     return {.kind = Kind::value, .text = name};
+  }
+
+  Argument argument_for(const c10::Argument& argument) {
+    auto type = argument.real_type();
+    if (auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
+    switch (type->kind()) {
+      case c10::TypeKind::ScalarTypeType:
+        return {.kind = Kind::scalar_type, .integer = static_cast<int64_t>(dtype())};
+      case c10::TypeKind::LayoutType:
+        return {.kind = Kind::layout};
+      case c10::TypeKind::MemoryFormatType:
+        return {.kind = Kind::memory_format, .integer = static_cast<int64_t>(choices_.below(4))};
+      default:
+        return argument_of(argument.type());
+    }
   }
 
   Argument argument_of(const c10::TypePtr& type) {

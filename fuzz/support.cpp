@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -50,12 +51,18 @@ class GuardedMemory : public c10::Allocator {
   static void release_nothing(void*) {}
 };
 
+class NoWarnings : public c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
 }  // namespace
 
 void guard_tensor_memory() {
   static GuardedMemory memory;
+  static NoWarnings no_warnings;
   static bool done = [] {
     c10::SetCPUAllocator(&memory, /*priority=*/100);
+    c10::WarningUtils::set_warning_handler(&no_warnings);
     at::set_num_threads(1);
     return true;
   }();

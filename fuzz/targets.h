@@ -65,7 +65,7 @@ class Choices {
 
 // Memory of tensors from now on: each one ends where a page begins that may not be touched, and begins behind
 // another, so that libtorch's own kernels are caught when they read or write beyond a tensor. More than 64
-// MiB at once are refused as if there were no more.
+// MiB at once are refused as if there were no more. libtorch's warnings are not printed.
 void guard_tensor_memory();
 
 }  // namespace osculant::fuzz

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "osculant/base/error.h"
+#include "osculant/model/exported_operators.h"
 
 namespace osculant::exported {
 
@@ -25,6 +27,26 @@ bool is_boolean(const c10::TypePtr& type) {
 }
 bool is_scalar_type(const c10::Argument& argument) {
   return without_optional(argument.real_type())->kind() == c10::TypeKind::ScalarTypeType;
+}
+
+// A dtype, layout or memory format: an integer to the operator, which takes any for one there is.
+std::optional<Kind> enumeration(const c10::Argument& argument) {
+  switch (without_optional(argument.real_type())->kind()) {
+    case c10::TypeKind::ScalarTypeType:
+      return Kind::scalar_type;
+    case c10::TypeKind::LayoutType:
+      return Kind::layout;
+    case c10::TypeKind::MemoryFormatType:
+      return Kind::memory_format;
+    default:
+      return {};
+  }
+}
+
+// What is written to is a tensor of the program's: a number would keep what one run writes to the next.
+bool takes_number_as_tensor(const Wanted& wanted) {
+  bool written = wanted.argument.alias_info() != nullptr && wanted.argument.alias_info()->isWrite();
+  return is_tensor(wanted.type) && !written && takes_numbers_as_tensors(wanted.schema.name());
 }
 
 Tensor number_as_tensor(const IValue& number) {
@@ -115,7 +137,8 @@ Operand ArgumentPlanner::plain_operand(const Node& node, const Argument& argumen
 std::vector<Operand> ArgumentPlanner::operands(const Node& node, const Graph& graph,
                                                const c10::FunctionSchema& schema, const Names& names) const {
   std::vector<Operand> operands;
-  for (const auto& argument : schema.arguments()) operands.push_back(operand(node, argument, names));
+  for (const auto& argument : schema.arguments())
+    operands.push_back(operand(node, {schema, argument, without_optional(argument.type())}, names));
   check_arguments(node, schema);
   if (is_factory(schema)) follow_run(node, graph, schema, operands);
   return operands;
@@ -127,45 +150,47 @@ void ArgumentPlanner::check_arguments(const Node& node, const c10::FunctionSchem
       reject(node, fmt::format("the operator has no argument {}", input.first));
 }
 
-Operand ArgumentPlanner::operand(const Node& node, const c10::Argument& wanted, const Names& names) const {
+Operand ArgumentPlanner::operand(const Node& node, const Wanted& wanted, const Names& names) const {
   for (const auto& [name, argument] : node.inputs)
-    if (name == wanted.name()) return convert(node, argument, wanted, names);
+    if (name == wanted.argument.name()) return convert(node, argument, wanted, names);
   Operand missing;
-  if (wanted.default_value())
-    missing.value = *wanted.default_value();
-  else if (wanted.type()->kind() != c10::TypeKind::OptionalType)
-    reject(node, fmt::format("lacks the argument {}", wanted.name()));
+  if (wanted.argument.default_value())
+    missing.value = *wanted.argument.default_value();
+  else if (wanted.argument.type()->kind() != c10::TypeKind::OptionalType)
+    reject(node, fmt::format("lacks the argument {}", wanted.argument.name()));
   return missing;
 }
 
-Operand ArgumentPlanner::convert(const Node& node, const Argument& argument, const c10::Argument& wanted,
+Operand ArgumentPlanner::convert(const Node& node, const Argument& argument, const Wanted& wanted,
                                  const Names& names) const {
-  auto type = without_optional(wanted.type());
-  if (auto list = type->cast<c10::ListType>()) return convert_list(node, argument, wanted, *list, names);
-  return convert_single(node, argument, wanted.name(), type, names);
+  return wanted.type->cast<c10::ListType>() ? convert_list(node, argument, wanted, names)
+                                            : convert_single(node, argument, wanted, names);
 }
 
-void ArgumentPlanner::mismatch(const Node& node, const std::string& argument,
-                               const c10::TypePtr& type) const {
-  reject(node, fmt::format("argument {} does not fit the operator, which takes {}", argument, type->str()));
+void ArgumentPlanner::mismatch(const Node& node, const Wanted& wanted) const {
+  reject(node, fmt::format("argument {} does not fit the operator, which takes {}", wanted.argument.name(),
+                           without_optional(wanted.argument.real_type())->str()));
 }
 
-Operand ArgumentPlanner::convert_single(const Node& node, const Argument& argument, const std::string& name,
-                                        const c10::TypePtr& type, const Names& names) const {
+Operand ArgumentPlanner::convert_single(const Node& node, const Argument& argument, const Wanted& wanted,
+                                        const Names& names) const {
   Operand operand;
   if (argument.kind == Kind::value) {
+    if (enumeration(wanted.argument)) mismatch(node, wanted);
     operand.kind = Operand::Kind::slot;
     operand.slot = slot_of(names, argument.text, node.name);
-    if (is_tensor(type)) operand.cast = Operand::Cast::tensor;
-    if (is_float(type)) operand.cast = Operand::Cast::number;
+    if (takes_number_as_tensor(wanted)) operand.cast = Operand::Cast::tensor;
+    if (is_float(wanted.type)) operand.cast = Operand::Cast::number;
     return operand;
   }
-  operand.value = constant(node, argument, name, type);
+  operand.value = constant(node, argument, wanted);
   return operand;
 }
 
-IValue ArgumentPlanner::constant(const Node& node, const Argument& argument, const std::string& name,
-                                 const c10::TypePtr& type) const {
+IValue ArgumentPlanner::constant(const Node& node, const Argument& argument, const Wanted& wanted) const {
+  const auto& type = wanted.type;
+  auto one_of = enumeration(wanted.argument);
+  if (one_of && argument.kind != Kind::none && argument.kind != *one_of) mismatch(node, wanted);
   bool number =
       argument.kind == Kind::integer || argument.kind == Kind::number || argument.kind == Kind::boolean;
   bool scalar = type->kind() == c10::TypeKind::NumberType;
@@ -190,20 +215,20 @@ IValue ArgumentPlanner::constant(const Node& node, const Argument& argument, con
     default:
       break;
   }
-  if (number && is_tensor(type)) return number_as_tensor(plain_value(argument));
+  if (number && takes_number_as_tensor(wanted)) return number_as_tensor(plain_value(argument));
   if (number && scalar) return plain_value(argument);
   if (argument.kind == Kind::boolean && is_boolean(type)) return argument.integer != 0;
   if (argument.kind == Kind::integer && is_integer(type)) return argument.integer;
   if (number && is_float(type))
     return argument.kind == Kind::number ? argument.number : static_cast<double>(argument.integer);
-  mismatch(node, name, type);
+  mismatch(node, wanted);
 }
 
-Operand ArgumentPlanner::convert_list(const Node& node, const Argument& argument, const c10::Argument& wanted,
-                                      const c10::ListType& type, const Names& names) const {
+Operand ArgumentPlanner::convert_list(const Node& node, const Argument& argument, const Wanted& wanted,
+                                      const Names& names) const {
   Operand list;
   if (argument.kind == Kind::none) return list;
-  auto element = type.getElementType();
+  auto element = wanted.type->expectRef<c10::ListType>().getElementType();
   bool optional = element->kind() == c10::TypeKind::OptionalType;
   element = without_optional(element);
   list.kind = Operand::Kind::list;
@@ -212,13 +237,13 @@ Operand ArgumentPlanner::convert_list(const Node& node, const Argument& argument
               : is_float(element)   ? Operand::List::numbers
               : is_boolean(element) ? Operand::List::booleans
                                     : Operand::List::none;
-  if (list.list == Operand::List::none) mismatch(node, wanted.name(), wanted.type());
+  if (list.list == Operand::List::none) mismatch(node, wanted);
+  const Wanted entry{wanted.schema, wanted.argument, element};
   if (argument.kind == Kind::list) {
-    for (const auto& item : argument.items)
-      list.items.push_back(convert_single(node, item, wanted.name(), element, names));
+    for (const auto& item : argument.items) list.items.push_back(convert_single(node, item, entry, names));
   } else {  // one number for all entries, as in kernel_size = 2
-    auto one = convert_single(node, argument, wanted.name(), element, names);
-    list.items.assign(static_cast<size_t>(std::clamp(wanted.N().value_or(1), 1, 8)), one);
+    auto one = convert_single(node, argument, entry, names);
+    list.items.assign(static_cast<size_t>(std::clamp(wanted.argument.N().value_or(1), 1, 8)), one);
   }
   return fixed_if_possible(std::move(list));
 }

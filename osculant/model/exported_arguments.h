@@ -44,6 +44,13 @@ bool is_tensor(const c10::TypePtr& type);
 // A number, flag or text; none for anything else.
 c10::IValue plain_value(const Argument& argument);
 
+// What an operator takes in one place, of a list what its entries are.
+struct Wanted {
+  const c10::FunctionSchema& schema;
+  const c10::Argument& argument;
+  c10::TypePtr type;  // without `optional`
+};
+
 // Throws Error(data) naming node and operator for what does not fit.
 class ArgumentPlanner {
  public:
@@ -62,16 +69,14 @@ class ArgumentPlanner {
 
  private:
   void check_arguments(const Node& node, const c10::FunctionSchema& schema) const;
-  Operand operand(const Node& node, const c10::Argument& wanted, const Names& names) const;
-  Operand convert(const Node& node, const Argument& argument, const c10::Argument& wanted,
-                  const Names& names) const;
-  Operand convert_single(const Node& node, const Argument& argument, const std::string& name,
-                         const c10::TypePtr& type, const Names& names) const;
-  Operand convert_list(const Node& node, const Argument& argument, const c10::Argument& wanted,
-                       const c10::ListType& type, const Names& names) const;
-  c10::IValue constant(const Node& node, const Argument& argument, const std::string& name,
-                       const c10::TypePtr& type) const;
-  [[noreturn]] void mismatch(const Node& node, const std::string& argument, const c10::TypePtr& type) const;
+  Operand operand(const Node& node, const Wanted& wanted, const Names& names) const;
+  Operand convert(const Node& node, const Argument& argument, const Wanted& wanted, const Names& names) const;
+  Operand convert_single(const Node& node, const Argument& argument, const Wanted& wanted,
+                         const Names& names) const;
+  Operand convert_list(const Node& node, const Argument& argument, const Wanted& wanted,
+                       const Names& names) const;
+  c10::IValue constant(const Node& node, const Argument& argument, const Wanted& wanted) const;
+  [[noreturn]] void mismatch(const Node& node, const Wanted& wanted) const;
   void follow_run(const Node& node, const Graph& graph, const c10::FunctionSchema& schema,
                   std::vector<Operand>& operands) const;
 

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <unordered_set>
@@ -139,6 +141,18 @@ std::string channel_vectors(const std::vector<c10::IValue>& arguments) {
   return "";
 }
 
+// Splitting into so many parts (tensor, parts, ...): of a dimension without entries libtorch makes as many
+// tensors as are asked for, until there is no memory.
+std::string number_of_parts(const std::vector<c10::IValue>& arguments) {
+  constexpr int64_t most = 1 << 16;
+  if (arguments.size() < 2) return "";
+  const auto& given = arguments[1];
+  bool number =
+      given.isTensor() && given.toTensor().numel() == 1 && given.toTensor().scalar_type() == at::kLong;
+  int64_t parts = number ? given.toTensor().item<int64_t>() : given.isInt() ? given.toInt() : 0;
+  return parts <= most ? "" : fmt::format("asks for {} parts, at most {} can be", parts, most);
+}
+
 struct CheckRule {
   std::string_view name;
   CallCheck check;
@@ -149,7 +163,19 @@ constexpr CheckRule check_rules[] = {
     {"aten::_native_batch_norm_legit", channel_vectors},
     {"aten::_native_batch_norm_legit_functional", channel_vectors},
     {"aten::_native_batch_norm_legit_no_training", channel_vectors},
+    {"aten::tensor_split", number_of_parts},
+    {"aten::hsplit", number_of_parts},
+    {"aten::vsplit", number_of_parts},
+    {"aten::dsplit", number_of_parts},
+    {"aten::chunk", number_of_parts},
+    {"aten::unsafe_chunk", number_of_parts},
 };
+
+// torch/csrc/utils/python_arg_parser.cpp, should_allow_numbers_as_tensors.
+constexpr std::string_view number_names[] = {
+    "aten::add",  "aten::add_",  "aten::sub",     "aten::sub_",        "aten::mul",
+    "aten::mul_", "aten::div",   "aten::div_",    "aten::true_divide", "aten::floor_divide",
+    "aten::copy", "aten::copy_", "aten::_to_copy"};
 
 }  // namespace
 
@@ -168,6 +194,10 @@ OperatorMode mode_of(std::string_view name) {
   for (const auto& rule : mode_rules)
     if (rule.name == name) return rule.mode;
   return {};
+}
+
+bool takes_numbers_as_tensors(std::string_view name) {
+  return std::find(std::begin(number_names), std::end(number_names), name) != std::end(number_names);
 }
 
 bool may_return_argument(std::string_view name) {

@@ -27,12 +27,17 @@ struct OperatorMode {
 // given.
 bool is_allowed(std::string_view name);
 
-// Where libtorch takes lengths on trust and would reach beyond a tensor: what is wrong with these arguments,
-// or nothing. Null for an operator that checks for itself.
+// Where libtorch takes lengths on trust and would reach beyond a tensor, or the memory's end: what is wrong
+// with these arguments, or nothing. Null for an operator that checks for itself.
 using CallCheck = std::string (*)(const std::vector<c10::IValue>& arguments);
 CallCheck check_of(std::string_view name);
 
 OperatorMode mode_of(std::string_view name);
+
+// Where Python, too, takes a number for a tensor, which then has no say in the result's dtype. Elsewhere
+// libtorch's kernels do not reckon with one: a reduction takes its dtype for double and its copy for float,
+// and reads beyond the copy.
+bool takes_numbers_as_tensors(std::string_view name);
 
 // Operators that may hand back their first argument itself although their schema does not say so.
 bool may_return_argument(std::string_view name);

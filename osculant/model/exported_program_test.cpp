@@ -327,6 +327,34 @@ TEST_F(Exported, CallsThatWouldReachBeyondTheirTensorsAreRefused) {
               HasSubstr("aten::_reshape_alias is not on the list"));
 }
 
+TEST_F(Exported, NumbersAreTensorsOnlyWherePythonTakesThemSo) {
+  auto with_call = [&](const std::string& target, const json& inputs) {
+    auto path = with_json(graph_record, [&](json& d) {
+      nodes(d)[1]["target"] = "torch.ops.aten." + target;
+      auto x = nodes(d)[1]["inputs"][0]["arg"];
+      nodes(d)[1]["inputs"] = json::array();
+      for (const auto& [name, value] : inputs.items())
+        nodes(d)[1]["inputs"].push_back({{"name", name}, {"arg", value.is_null() ? x : value}, {"kind", 1}});
+    });
+    return error_of(ErrorKind::data, [&] { load_exported(path); });
+  };
+  const json two{{"as_float", 2.0}}, seven{{"as_int", 7}}, x;
+  EXPECT_EQ(with_call("add.Tensor", {{"self", x}, {"other", two}}), "nothing thrown");
+  // This one reads 8 bytes where there are 4.
+  EXPECT_THAT(with_call("sum.dim_IntList", {{"self", two}, {"dim", {{"as_none", true}}}}),
+              HasSubstr("argument self does not fit the operator, which takes Tensor"));
+  EXPECT_THAT(with_call("add_.Tensor", {{"self", two}, {"other", two}}), HasSubstr("argument self"));
+  EXPECT_EQ(with_call("sum.default", {{"self", x}, {"dtype", {{"as_scalar_type", 7}}}}), "nothing thrown");
+  EXPECT_THAT(with_call("sum.default", {{"self", x}, {"dtype", seven}}),
+              HasSubstr("argument dtype does not fit the operator, which takes ScalarType"));
+  EXPECT_THAT(with_call("empty_like.default", {{"self", x}, {"layout", seven}}), HasSubstr("takes Layout"));
+  EXPECT_THAT(with_call("clone.default", {{"self", x}, {"memory_format", seven}}),
+              HasSubstr("takes MemoryFormat"));
+  EXPECT_THAT(
+      with_call("_to_copy.default", {{"self", x}, {"dtype", {{"as_sym_int", {{"as_name", "linear"}}}}}}),
+      HasSubstr("dtype"));
+}
+
 TEST(ExportedOperators, LengthsThatLibtorchTakesOnTrustAreChecked) {
   auto check = exported::check_of("aten::_native_batch_norm_legit");
   ASSERT_NE(check, nullptr);
@@ -338,6 +366,17 @@ TEST(ExportedOperators, LengthsThatLibtorchTakesOnTrustAreChecked) {
   EXPECT_THAT(check(Arguments{x, three, two, three, three, true, 0.1, 1e-5}),
               HasSubstr("argument 2 has shape [2], and its input 3 channels"));
   EXPECT_THAT(check(Arguments{three, three}), HasSubstr("at least 2"));
+}
+
+TEST(ExportedOperators, PartsAreCounted) {
+  auto check = exported::check_of("aten::hsplit");
+  ASSERT_NE(check, nullptr);
+  Tensor empty = at::ones({0});
+  EXPECT_EQ(check({empty, int64_t{4}}), "");
+  EXPECT_EQ(check({empty, c10::List<int64_t>({1, 2})}), "");
+  EXPECT_EQ(check({empty, int64_t{INT32_MAX}}), "asks for 2147483647 parts, at most 65536 can be");
+  EXPECT_EQ(check({empty, at::scalar_tensor(70000, at::kLong)}),
+            "asks for 70000 parts, at most 65536 can be");
 }
 
 TEST_F(Exported, OutputsThatAreNoTensorsAreRefused) {
