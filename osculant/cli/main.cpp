@@ -8,6 +8,7 @@
 #include "osculant/base/error.h"
 #include "osculant/base/interrupt.h"
 #include "osculant/base/log.h"
+#include "osculant/base/printable.h"
 #include "osculant/base/text.h"
 #include "osculant/cli/command.h"
 #include "osculant/cli/terminal.h"

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "osculant/base/error.h"
+#include "osculant/base/printable.h"
 #include "osculant/io/single_writer.h"
 
 namespace osculant::cli {
@@ -43,19 +44,6 @@ std::string cut(const std::string& text, size_t width) {
 }
 
 }  // namespace
-
-std::string printable(const std::string& text) {
-  std::string out;
-  out.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    auto c = static_cast<unsigned char>(text[i]);
-    bool c1 =
-        c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;  // U+0080..9F
-    if (c1) ++i;
-    out += c1 || c == 0x7F || (c < 0x20 && c != '\n' && c != '\t') ? '?' : text[i];
-  }
-  return out;
-}
 
 void print_out(const std::string& text) {
   if (!writes_files()) return;

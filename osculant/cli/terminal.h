@@ -6,10 +6,6 @@
 
 namespace osculant::cli {
 
-// Text that is safe to print: control characters other than newlines and tabs, which a file's names may hold,
-// become '?'.
-std::string printable(const std::string& text);
-
 void print_out(const std::string& text);      // to stdout; Error(write) when it is full or closed
 void print_message(const std::string& text);  // a line to stderr, after clearing live progress
 

@@ -12,6 +12,7 @@ namespace {
 
 TEST(Html, TextIsNeverMarkup) {
   EXPECT_EQ(escape_html("<b>&\"'"), "&lt;b&gt;&amp;&quot;&#39;");
+  EXPECT_EQ(escape_html("a\x1b[2J\r\n\té\xc2\x9b"), "a?[2J?\n\té?");
   HtmlTable table("a < b", {"name"});
   table.add({"</table><script>alert(1)</script>"});
   EXPECT_EQ(table.str().find("<script>"), std::string::npos);

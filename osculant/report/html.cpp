@@ -1,11 +1,13 @@
 #include "osculant/report/html.h"
 
+#include "osculant/base/printable.h"
+
 namespace osculant {
 
 std::string escape_html(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (char c : text) {
+  for (char c : printable(text)) {  // the page's source may be looked at in a terminal
     if (c == '&')
       out += "&amp;";
     else if (c == '<')

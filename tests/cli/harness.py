@@ -66,7 +66,7 @@ def read_safetensors(path):
     return tensors
 
 
-def write_linear_program(path, weight, bias, batch=None, dtypes=("F32", "F32")):
+def write_linear_program(path, weight, bias, batch=None, dtypes=("F32", "F32"), names=("fc.weight", "fc.bias")):
     """An exported program, as torch.export.save writes it, of y = x W' + b; batch: the only size it accepts."""
     codes = {"F32": 7, "F64": 8}
     rows, columns = len(weight), len(weight[0])
@@ -104,7 +104,7 @@ def write_linear_program(path, weight, bias, batch=None, dtypes=("F32", "F32")):
         "is_hop_single_tensor_return": None,
         "name": "linear",
     }
-    parameters = [("p_fc_weight", "fc.weight"), ("p_fc_bias", "fc.bias")]
+    parameters = list(zip(("p_fc_weight", "p_fc_bias"), names))
     program = {
         "graph_module": {
             "graph": {

@@ -1,18 +1,21 @@
 """Damaged and unfitting files, devices that are not there, disks that are full: the message and the exit code."""
 
+import gzip
 import json
 import os
+import re
 import resource
 import struct
 import subprocess
+import time
 import unittest
 
 from harness import DATA, MEMORY, NUMERICAL, TOOL, USAGE, WRITE, CliTest, write_linear_program, write_safetensors
 
 
 class BadFiles(CliTest):
-    def analyze(self, code, says, *arguments):
-        return self.refused(code, "analyze", *arguments, says=says)
+    def analyze(self, code, says, *arguments, **keywords):
+        return self.refused(code, "analyze", *arguments, says=says, **keywords)
 
     def test_missing_files(self):
         problem = self.linear_problem()
@@ -47,6 +50,22 @@ class BadFiles(CliTest):
         text = json.dumps(header).encode()
         (self.folder / "train.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 64)
         self.analyze(DATA, "train.safetensors", *problem)
+
+    def test_bombs(self):
+        """A few kilobytes that unpack to more than they say, and to more than there is memory."""
+        mebibyte = gzip.compress(b"\0" * 2**20)  # one stream after another is one
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_DATA, (500_000_000, 500_000_000))
+
+        for first, times, code, says in ((60000, 200, DATA, "more bytes than its dimensions say"), (2**31, 1000, MEMORY, "memory")):
+            header = gzip.compress(struct.pack(">HBBIII", 0, 8, 3, first, 28, 28))
+            (self.folder / "train-images-idx3-ubyte.gz").write_bytes(header + mebibyte * times)
+            (self.folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">HBBI", 0, 8, 1, 0)))
+            begun = time.monotonic()
+            self.analyze(code, says, "--model", "mlp:784-10", "--data", "fashion_mnist", "--set", "data.path=.", "--loss", "cross_entropy",
+                         preexec_fn=limit)  # fmt: skip
+            self.assertLess(time.monotonic() - begun, 30)
 
     def test_program_for_one_batch_size(self):
         problem = self.linear_problem()
@@ -103,6 +122,49 @@ class BadFiles(CliTest):
         write_safetensors(self.folder / "w.safetensors", {"fc.weight": ("F32", [[1.0, 2.0]])})
         self.refused(DATA, "evaluate", *problem, "--parameters", "w.safetensors", says=["w.safetensors", "fc.bias"])
         self.refused(DATA, "evaluate", *problem, "--parameters", "absent.safetensors", says="absent.safetensors")
+
+
+class HostileNames(CliTest):
+    """A model's names may hold anything. What comes out of them is text."""
+
+    NAMES = ("<script>alert(1)</script>.weight", "b\x1b]0;owned\x07\x1b[2J\r\x7f\x9b1m.bias")
+
+    def problem(self):
+        problem = self.linear_problem()
+        write_linear_program(self.folder / "m.pt2", [[0.0, 0.0]], [0.0], names=self.NAMES)
+        return problem
+
+    def assert_text(self, *texts):
+        for text in texts:
+            controls = {c for c in text if c not in "\n\t" and (c < " " or "\x7f" <= c < "\xa0")}
+            self.assertEqual(controls, set())
+
+    def test_wherever_they_come_out(self):
+        problem, pages = self.problem(), ""
+        runs = {
+            "train": ["--method", "sgd", "--steps", 3],
+            "analyze": ["--full"],
+            "advise": [],
+            "compare": ["--methods", "sgd,adam", "--budget", "20ge"],
+        }
+        for command, more in runs.items():
+            self.assert_text(*self.tool(command, *problem, *more, "--out", command))
+            self.assert_text(*self.tool("report", command))
+            folder = self.folder / command
+            page = (folder / "report.html").read_text()
+            self.assertNotIn("<script>alert", page)
+            page = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)  # ours, and JSON
+            self.assert_text(page)
+            pages += page
+            self.assertEqual(json.loads((folder / "result.json").read_text())["command"], command)
+        self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;", pages)
+        out, err = self.tool("check", *problem)
+        self.assert_text(out, err)
+        self.assertIn("<script>alert(1)</script>", out)
+
+    def test_in_messages(self):
+        err = self.refused(USAGE, "train", *self.problem(), "--method", "sgd", "--steps", 3, "--set", "model.freeze=absent*", "--out", "t", says="absent")
+        self.assert_text(err)
 
 
 class BadText(CliTest):
