@@ -92,7 +92,8 @@ void set_biases_apart(std::vector<Told>& all) {
     by_offset[tap.part.offset].push_back(u);
     if (tap.bias) weights_of_bias[tap.bias->offset].insert(tap.part.offset);
   }
-  for (const auto& [offset, same] : by_offset) {
+  for (const auto& uses : by_offset) {
+    const auto& same = uses.second;
     bool agree = std::all_of(same.begin(), same.end(), [&](size_t u) {
       const LayerUse& use = all[u].first;
       bool own_bias = !use.has_bias() || weights_of_bias[use.tap.bias->offset].size() == 1;

@@ -184,7 +184,8 @@ BatchGraph::Root BatchGraph::gauss_newton_root(const LayerRoot& by_layers) const
   const Tensor& z = outputs_value_[0];
   int64_t N = z.size(0);
   Tensor w = output_gradients(*loss_, outputs_value_, batch_)[0];
-  auto [S, r] = output_root(*loss_, z, w, batch_);
+  const OutputRoot root = output_root(*loss_, z, w, batch_);
+  const Tensor &S = root.S, &r = root.r;
 
   int64_t C = S.size(2), n = layout_->size(), passes = 0;
   // Examples that mix, or rows in another order, show in A'r: it must be J' S r.

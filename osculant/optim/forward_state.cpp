@@ -23,10 +23,10 @@ at::Generator default_generator(const Objective& objective) {
 
 ForwardState::ForwardState(const Objective& objective) : objective_(objective) {
   for (const auto& term : objective.terms()) {
-    for (const auto& [name, tensor] : term.model.buffers()) {
-      bool seen =
-          std::any_of(buffers_.begin(), buffers_.end(), [&](const Tensor& b) { return b.is_same(tensor); });
-      if (!seen) buffers_.push_back(tensor);
+    for (const auto& buffer : term.model.buffers()) {
+      bool seen = std::any_of(buffers_.begin(), buffers_.end(),
+                              [&](const Tensor& b) { return b.is_same(buffer.tensor); });
+      if (!seen) buffers_.push_back(buffer.tensor);
     }
   }
 }

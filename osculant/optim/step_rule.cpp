@@ -4,7 +4,6 @@
 #include <torch/types.h>
 
 #include <cmath>
-#include <ranges>
 
 #include "osculant/base/error.h"
 #include "osculant/linop/vector_space.h"
@@ -139,10 +138,10 @@ class Backtracking : public StepRule {
 
   Chosen best_iterate(Trials& trials, const Step& step) const {
     Chosen best{step.displacement, step.predicted_change, trials.value(step.displacement, options_.initial)};
-    for (const auto& iterate : std::views::reverse(step.earlier)) {
-      double value = trials.value(iterate.displacement, options_.initial);
+    for (auto iterate = step.earlier.rbegin(); iterate != step.earlier.rend(); ++iterate) {
+      double value = trials.value(iterate->displacement, options_.initial);
       if (!(value < best.value) && std::isfinite(best.value)) break;
-      best = {iterate.displacement, iterate.predicted_change, value};
+      best = {iterate->displacement, iterate->predicted_change, value};
     }
     return best;
   }

@@ -18,8 +18,10 @@ LowRankRecord record_of(const LowRankCurves& found) {
     method.name = to_string(curve.method);
     for (const auto& error : curve.error) method.error.push_back(record_of(error));
     if (curve.most() >= 0) {
-      method.rank.emplace().low = curve.rank_low;
-      if (curve.rank_high >= 0) method.rank->high = curve.rank_high;
+      LowRankRecord::Rank rank;
+      rank.low = curve.rank_low;
+      if (curve.rank_high >= 0) rank.high = curve.rank_high;
+      method.rank = rank;
     }
     method.words = curve.rank_words();
     method.note = curve.note;
