@@ -137,7 +137,7 @@ void swap_bytes(unsigned char* data, size_t bytes, size_t element) {
 std::vector<unsigned char> read_elements(Reader& reader, const Header& header) {
   std::vector<unsigned char> data;
   const auto available = static_cast<uint64_t>(available_memory());
-  for (size_t chunk = size_t{1} << 24; data.size() < header.bytes; chunk *= 2) {
+  for (size_t chunk = size_t{1} << 20; data.size() < header.bytes; chunk *= 2) {
     size_t have = data.size(), want = std::min(chunk, header.bytes - have);
     if (have + want > available / 2)  // growing keeps the old beside the new
       fail(ErrorKind::memory,

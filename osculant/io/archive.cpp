@@ -151,7 +151,7 @@ Archive Archive::from_parts(const Parts& parts, const std::string& path, const s
     auto header = json::parse(parts.text);
     if (header.at("kind").get<std::string>() != kind)
       fail_data(fmt::format("{}: is a {}, not a {}", path, header.at("kind").get<std::string>(), kind));
-    contents.version = header.at("version").get<int64_t>();
+    contents.version = header.at("version").get_ref<const json::number_integer_t&>();  // 1e30 is none
     if (contents.version < 0 || contents.version > newest)
       fail_data(fmt::format("{}: is a {} of version {}; this program reads versions up to {}", path, kind,
                             contents.version, newest));

@@ -118,12 +118,14 @@ TEST_F(ArchiveTest, RefusesOtherKindsNewerVersionsAndDamage) {
   EXPECT_THAT(message_of([&] { Archive::load(path_, "test", 3); }), HasSubstr("is a other, not a test"));
   save_safetensors(path_, {{"a", at::ones({1})}});
   EXPECT_THAT(message_of([&] { Archive::load(path_, "test", 3); }), HasSubstr("is no test"));
-  for (const char* text : {"", "[]", "{\"kind\":\"test\"}", "{\"kind\":\"test\",\"version\":1,\"values\":3}",
-                           "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"number\":\"one\"}}}",
-                           "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"integer\":1.5}}}",
-                           "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"texts\":[1]}}}",
-                           "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"colour\":1}}}",
-                           "{\"kind\":\"test\",\"version\":1,\"values\":{\"a\":{\"integer\":1}}}"}) {
+  for (const char* text :
+       {"", "[]", "{\"kind\":\"test\"}", "{\"kind\":\"test\",\"version\":1e30,\"values\":{}}",
+        "{\"kind\":\"test\",\"version\":1,\"values\":3}",
+        "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"number\":\"one\"}}}",
+        "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"integer\":1.5}}}",
+        "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"texts\":[1]}}}",
+        "{\"kind\":\"test\",\"version\":1,\"values\":{\"x\":{\"colour\":1}}}",
+        "{\"kind\":\"test\",\"version\":1,\"values\":{\"a\":{\"integer\":1}}}"}) {
     save_safetensors(path_, {{"a", at::ones({1})}}, {{"osculant.archive", text}});
     EXPECT_THAT(message_of([&] { Archive::load(path_, "test", 3); }), HasSubstr(path_)) << text;
   }

@@ -217,6 +217,10 @@ TEST(Analysis, RefusesADamagedPartialResult) {
   ResultDirectory directory(folder.path, Existing::resume);
   directory.write("result.json", R"({"command": "analyze", "spectrum": {"hessian": {"largest": 3}}})");
   EXPECT_THROW(partial_analysis(directory.file("result.json")), Error);
+  directory.write("result.json",
+                  R"({"schema": 1, "command": "analyze", "cost": {"gradient_equivalents": 1, "seconds": 1},
+                                     "spectrum": {"hessian": {"products": 1e30}}})");
+  EXPECT_THROW(partial_analysis(directory.file("result.json")), Error);
   EXPECT_TRUE(partial_analysis(directory.file("absent.json")).spectrum.empty());
 }
 

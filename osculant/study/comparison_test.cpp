@@ -202,6 +202,9 @@ TEST(ContestantLine, IsReadBackToTheBit) {
   EXPECT_EQ(back.trajectory[0].seconds, 0.5);
   message_of([] { contestant_from_json("{\"method\": 3}"); });
   message_of([] { contestant_from_json("{"); });
+  std::string line = to_json(c), steps = "\"steps\":11";
+  line.replace(line.find(steps), steps.size(), "\"steps\":1e30");  // no whole number
+  EXPECT_THAT(message_of([&] { contestant_from_json(line); }), HasSubstr("no contestant"));
 }
 
 }  // namespace

@@ -48,6 +48,11 @@ Json to_record(const ContestantRecord& c) {
           {"trajectory", trajectory}};
 }
 
+// Of 1e30 get<int64_t>() would be undefined; this throws.
+int64_t whole_number_of(const Json& value) {
+  return value.get_ref<const Json::number_integer_t&>();
+}
+
 double number_of(const Json& value) {
   return value.is_null() ? std::nan("") : value.get<double>();
 }
@@ -59,7 +64,7 @@ OptionValue option_of(const Json& value) {
 }
 
 ContestantRecord::Point point_of(const Json& record) {
-  ContestantRecord::Point point{record.at("step").get<int64_t>(),
+  ContestantRecord::Point point{whole_number_of(record.at("step")),
                                 number_of(record.at("epochs")),
                                 number_of(record.at("seconds")),
                                 number_of(record.at("gradient_equivalents")),
@@ -73,13 +78,13 @@ ContestantRecord::Point point_of(const Json& record) {
 ContestantRecord record_of(const Json& record) {
   ContestantRecord c;
   c.method = record.at("method").get<std::string>();
-  c.seed = record.at("seed").get<int64_t>();
+  c.seed = whole_number_of(record.at("seed"));
   for (const auto& [name, value] : record.at("options").items()) c.options[name] = option_of(value);
   c.status = record.at("status").get<std::string>();
   c.stop = {record.at("stop").at("reason").get<std::string>(),
             record.at("stop").at("message").get<std::string>()};
   if (!record.at("reached").is_null()) c.reached = record.at("reached").get<bool>();
-  c.steps = record.at("steps").get<int64_t>();
+  c.steps = whole_number_of(record.at("steps"));
   c.epochs = number_of(record.at("epochs"));
   c.seconds = number_of(record.at("seconds"));
   c.gradient_equivalents = number_of(record.at("gradient_equivalents"));

@@ -95,6 +95,8 @@ class JsonReader {
       visit(fields, value);
     } else if constexpr (std::is_floating_point_v<T>) {
       value = json.is_null() ? std::nan("") : json.get<T>();
+    } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      value = static_cast<T>(json.get_ref<const Json::number_integer_t&>());  // 1e30 is none
     } else {
       value = json.get<T>();
     }
