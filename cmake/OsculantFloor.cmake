@@ -44,7 +44,7 @@ endfunction()
 
 # Warnings, the precompiled header and the like, for what is compiled here and never for a user of the library.
 function(osculant_private_settings TARGET)
-  target_compile_options(${TARGET} PRIVATE -Wall -Wextra -Wno-unused-parameter -fpch-preprocess
+  target_compile_options(${TARGET} PRIVATE -Wall -Wextra -Wno-unused-parameter $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>
                                            $<$<BOOL:${OSCULANT_WERROR}>:-Werror>)
   # The precompiled header holds GoogleTest, so its macro must be the same everywhere.
   target_compile_definitions(${TARGET} PRIVATE $<$<BOOL:${OSCULANT_TESTS}>:GTEST_HAS_PTHREAD=1>)
@@ -58,5 +58,5 @@ add_library(osculant_pch OBJECT ${PROJECT_SOURCE_DIR}/osculant/pch.cpp)
 target_link_libraries(osculant_pch PRIVATE torch nlohmann_json::nlohmann_json
                                            $<$<BOOL:${OSCULANT_TESTS}>:GTest::gmock>)
 target_compile_definitions(osculant_pch PRIVATE NDEBUG)
-target_compile_options(osculant_pch PRIVATE -Wall -Wextra -Wno-unused-parameter -fpch-preprocess)
+target_compile_options(osculant_pch PRIVATE -Wall -Wextra -Wno-unused-parameter $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 target_precompile_headers(osculant_pch PRIVATE ${PROJECT_SOURCE_DIR}/osculant/pch.h)

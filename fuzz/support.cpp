@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <new>
+#include <unordered_map>
 
 #include "fuzz/targets.h"
 
@@ -20,17 +20,22 @@ struct Block {
   size_t bytes;
 };
 
-void release(void* context) {
-  auto* block = static_cast<Block*>(context);
-  ::munmap(block->begin, block->bytes);
-  delete block;
+std::unordered_map<void*, Block>& blocks() {
+  static auto* all = new std::unordered_map<void*, Block>;  // tensors may outlive everything else
+  return *all;
+}
+
+void release(void* data) {
+  if (data == nullptr) return;
+  auto block = blocks().extract(data);
+  ::munmap(block.mapped().begin, block.mapped().bytes);
 }
 
 // An electric fence (Perens 1987) for tensors.
 class GuardedMemory : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    if (bytes == 0) return {nullptr, nullptr, &release_nothing, c10::Device(c10::kCPU)};
+    if (bytes == 0) return {nullptr, nullptr, &release, c10::Device(c10::kCPU)};
     TORCH_CHECK(bytes <= most, "DefaultCPUAllocator: not enough memory: you tried to allocate ", bytes,
                 " bytes");
     size_t whole = (bytes + page - 1) / page * page;
@@ -40,15 +45,14 @@ class GuardedMemory : public c10::Allocator {
     auto* inner = static_cast<char*>(begin) + page;
     TORCH_CHECK(::mprotect(inner, whole, PROT_READ | PROT_WRITE) == 0,
                 "DefaultCPUAllocator: not enough memory");
-    return {inner + whole - bytes, new Block{begin, mapped}, &release, c10::Device(c10::kCPU)};
+    void* data = inner + whole - bytes;
+    blocks()[data] = {begin, mapped};
+    return {data, data, &release, c10::Device(c10::kCPU)};
   }
-  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, size_t bytes) const override {
     default_copy_data(to, from, bytes);
   }
-
- private:
-  static void release_nothing(void*) {}
 };
 
 class NoWarnings : public c10::WarningHandler {

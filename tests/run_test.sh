@@ -33,6 +33,7 @@ cd /
 expect 0 'usage: ./run' "$copy/run"
 expect 0 'usage: ./run' "$copy/run" help
 expect 2 "no command 'biuld'" "$copy/run" biuld
+expect 1 "must be a whole number" "$copy/run" fuzz csv
 expect 1 "no benchmark 'nothing'" "$copy/run" bench nothing
 
 # Nothing is installed where that is forbidden, and all that lacks is named.

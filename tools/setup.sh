@@ -14,6 +14,7 @@ packages=(
   dataset-fashion-mnist                                                         # real data
 )
 test_packages=(chromium)  # looks at the report
+fuzz_packages=(clang libclang-rt-dev)  # libFuzzer and the sanitizers
 lint_packages=(clang-format clang-tidy)
 docs_packages=(doxygen python3)
 torch_version=2.13.0
@@ -225,6 +226,7 @@ prepare() {
   lock
   need_packages packages "${packages[@]}"
   [[ ${2-} != tests ]] || need_packages test-packages "${test_packages[@]}"
+  [[ $1 != fuzz ]] || need_packages fuzz-packages "${fuzz_packages[@]}"
   need_torch
   if ((${#lacking[@]})); then
     say "missing, and --no-install was given:"
