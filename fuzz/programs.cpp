@@ -27,7 +27,8 @@ void touch(const Tensor& tensor) {
   volatile unsigned char sum = 0;
   Tensor dense = tensor.detach().contiguous();
   const auto* bytes = static_cast<const unsigned char*>(dense.const_data_ptr());
-  for (size_t i = 0; i < dense.nbytes(); ++i) sum = static_cast<unsigned char>(sum + bytes[i]);
+  const size_t count = dense.nbytes();
+  for (size_t i = 0; i < count; ++i) sum = static_cast<unsigned char>(sum + bytes[i]);
 }
 
 // Forward in both modes, and the gradient of everything that has one. libtorch's own refusals are answers.
