@@ -127,10 +127,13 @@ constexpr ModeRule mode_rules[] = {
 };
 
 // native_batch_norm and its kin (input, weight, bias, running_mean, running_var, ...): the kernels read as
-// many entries of each as the input has channels. aten::batch_norm compares them first.
+// many entries of each as the input has channels, and divide by how many there are. aten::batch_norm looks
+// first.
 std::string channel_vectors(const std::vector<c10::IValue>& arguments) {
   const auto& input = arguments[0].toTensor();
   if (input.dim() < 2) return fmt::format("its input has {} dimensions, at least 2 are needed", input.dim());
+  if (input.numel() == 0)
+    return fmt::format("its input, of shape [{}], is empty", fmt::join(input.sizes(), ", "));
   for (size_t i = 1; i < 5 && i < arguments.size(); ++i) {
     if (!arguments[i].isTensor() || !arguments[i].toTensor().defined()) continue;
     const auto& vector = arguments[i].toTensor();

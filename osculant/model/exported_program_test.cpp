@@ -366,6 +366,7 @@ TEST(ExportedOperators, LengthsThatLibtorchTakesOnTrustAreChecked) {
   EXPECT_THAT(check(Arguments{x, three, two, three, three, true, 0.1, 1e-5}),
               HasSubstr("argument 2 has shape [2], and its input 3 channels"));
   EXPECT_THAT(check(Arguments{three, three}), HasSubstr("at least 2"));
+  EXPECT_EQ(check(Arguments{at::ones({2, 0, 3}), at::ones({0})}), "its input, of shape [2, 0, 3], is empty");
 }
 
 TEST(ExportedOperators, PartsAreCounted) {
