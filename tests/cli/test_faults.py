@@ -10,7 +10,7 @@ import resource
 import shutil
 import unittest
 
-from harness import DATA, DONE, MEMORY, NUMERICAL, USAGE, WRITE, CliTest, read_safetensors
+from harness import DATA, DONE, MEMORY, NUMERICAL, SANITIZED, USAGE, WRITE, CliTest, read_safetensors
 
 BACKWARD_CLOCK = os.environ.get("OSCULANT_BACKWARD_CLOCK", "")
 
@@ -135,6 +135,7 @@ class Faults(CliTest):
 
     # ---- memory, clock, devices
 
+    @unittest.skipIf(SANITIZED, "the tool is built with a sanitizer")
     def test_memory_that_ends(self):
         problem = self.cloud_problem(examples=300)
         problem[1] = "mlp:2-6000-6000-3"  # 144 MB of parameters
