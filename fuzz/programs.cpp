@@ -23,7 +23,8 @@ constexpr int64_t symbol_size = 3;      // what symbolic sizes are
 constexpr int64_t most_entries = 4096;  // of an input
 
 void touch(const Tensor& tensor) {
-  if (!tensor.defined() || tensor.layout() != at::kStrided || tensor.numel() > (int64_t{1} << 20)) return;
+  if (!tensor.defined() || tensor.layout() != at::kStrided || tensor._is_zerotensor()) return;
+  if (tensor.numel() > (int64_t{1} << 20)) return;
   volatile unsigned char sum = 0;
   Tensor dense = tensor.detach().contiguous();
   const auto* bytes = static_cast<const unsigned char*>(dense.const_data_ptr());

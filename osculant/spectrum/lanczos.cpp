@@ -141,7 +141,7 @@ void Lanczos::estimate_orthogonality(int64_t j, double norm) {
   }
   std::vector<double> next(j + 1, u);
   std::vector<double> current(omega_.begin(), omega_.begin() + j),
-      previous(before_.begin(), before_.begin() + j - 1);
+      previous(before_.begin(), before_.begin() + (j - 1));
   current.push_back(1);
   previous.push_back(1);
   for (int64_t i = 0; i < j; ++i) {
