@@ -272,6 +272,29 @@ class CrossEntropyLoss : public OutputLoss::Implementation {
     return {weighted(scaled_by_mass(pv - p * pv.sum(1, /*keepdim=*/true), batch), batch)};
   }
 
+  // Tanabe & Sagae 1992, theorem 1: diag(p) - p p' = L D L' with K - 1 columns, q_k = p_{k+1} + ... + p_K and
+  // D_k = p_k q_k / q_{k-1}, L_ik = -p_i / q_k below the diagonal of ones. Sums of probabilities lose no
+  // digits. w sums to 0 at each position, so that L^-1 w is w_k - p_k / q_{k-1} (w_k + ... + w_K).
+  std::optional<Root> hessian_root(const Tensor& z, const Batch& batch, const Tensor& w) const override {
+    int64_t N = z.size(0), K = z.size(1), C = K - 1;
+    if (C == 0) return std::nullopt;
+    auto from_here = [](const Tensor& t) { return t.flip(1).cumsum(1).flip(1); };
+    auto ratio = [](const Tensor& a, const Tensor& b) { return at::where(b > 0, a / b, 0); };
+    Tensor p = at::softmax(z, 1).reshape({N, K, -1});  // [N, K, T]
+    Tensor q = from_here(p), first = p.narrow(1, 0, C), before = q.narrow(1, 0, C), after = q.narrow(1, 1, C);
+    Tensor mass = weighted(scaled_by_mass(at::ones_like(z), batch), batch).reshape({N, K, -1});
+    Tensor root = (mass.narrow(1, 0, C) * first * ratio(after, before)).sqrt();  // of D, [N, C, T]
+    Tensor below = at::ones({K, C}, z.options().dtype(at::kBool)).tril(-1).unsqueeze(2);
+    Tensor L = at::eye(K, C, z.options()).unsqueeze(2) -
+               at::where(below, ratio(p.unsqueeze(2), after.unsqueeze(1)), 0);
+    Tensor W = w.reshape({N, K, -1});
+    Tensor t = W.narrow(1, 0, C) - ratio(first, before) * from_here(W).narrow(1, 0, C);
+    int64_t T = p.size(2);
+    Tensor S = L * root.unsqueeze(1);  // [N, K, C, T]
+    if (T > 1) S = at::diag_embed(S).permute({0, 1, 3, 2, 4});
+    return Root{S.reshape({N, K * T, C * T}), ratio(t, root).reshape({N, C * T})};
+  }
+
  private:
   static bool has_probabilities(const Batch& batch) { return batch.targets[0].tensor.is_floating_point(); }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,15 @@ class OutputLoss {
     virtual Tensor denominator(const Outputs& outputs, const Batch& batch) const = 0;
     // (d2 sum / dz2) V, shaped like outputs. The default differentiates `sum` twice.
     virtual Outputs hessian_product(const Outputs& outputs, const Batch& batch, const Outputs& V) const;
+    // S [N, D, C] with S S' = d2 sum / dz2 of each example, D entries of its output, and r [N, C], the least
+    // with S r = w, for w = d sum / dz [N, D]. None where no form of them is known that is cheaper than
+    // eigenvectors.
+    struct Root {
+      Tensor S, r;
+    };
+    virtual std::optional<Root> hessian_root(const Tensor& z, const Batch& batch, const Tensor& w) const {
+      return std::nullopt;
+    }
     virtual bool convex() const {
       return false;
     }  // in the outputs: then Gauss-Newton is positive semidefinite

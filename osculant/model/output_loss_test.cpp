@@ -133,6 +133,62 @@ TEST(OutputLoss, ClosedHessianProductIsTheOneByAutograd) {
   }
 }
 
+// d2 sum / dz2 of each example, [N, D, D], and d sum / dz, [N, D].
+std::pair<Tensor, Tensor> derivatives(const OutputLoss& loss, const Tensor& at_z, const Batch& batch) {
+  int64_t N = at_z.size(0), D = at_z.numel() / N;
+  Tensor z = at_z.detach().requires_grad_(), H = at::empty({N, D, D}, at_z.options());
+  for (int64_t d = 0; d < D; ++d) {
+    Tensor e = at::zeros({N, D}, at_z.options());
+    e.select(1, d).fill_(1);
+    H.select(2, d).copy_(loss->hessian_product({at_z}, batch, {e.view_as(at_z)})[0].reshape({N, D}));
+  }
+  return {H, torch::autograd::grad({loss->sum({z}, batch)}, {z})[0].reshape({N, D})};
+}
+
+TEST(OutputLoss, RootsHaveTheHessianAndTheGradient) {
+  auto w = at::rand({7}, kDouble) + 0.5;
+  int roots = 0;
+  for (const auto& test : cases()) {
+    for (const auto& weights : {Tensor(), w}) {
+      SCOPED_TRACE(test.name + (weights.defined() ? ", weighted" : ""));
+      auto batch = batch_of(test.y, weights);
+      auto [H, gradient] = derivatives(test.loss, test.z, batch);
+      auto root = test.loss->hessian_root(test.z, batch, gradient);
+      EXPECT_EQ(root.has_value(), test.loss.name() == "cross_entropy");
+      if (!root) continue;
+      ++roots;
+      int64_t D = H.size(1), T = D / test.z.size(1);
+      ASSERT_EQ(root->S.sizes(), at::IntArrayRef({7, D, D - T}));
+      EXPECT_LT((root->S.bmm(root->S.mT()) - H).norm().item<double>(), 1e-14 * H.norm().item<double>());
+      Tensor again = root->S.bmm(root->r.unsqueeze(2)).squeeze(2);
+      EXPECT_LT((again - gradient).norm().item<double>(), 1e-13 * gradient.norm().item<double>());
+    }
+  }
+  EXPECT_EQ(roots, 32);
+}
+
+// Classes that are all but certain, or that no number tells from impossible, are divided by nowhere.
+TEST(OutputLoss, RootsOfCrossEntropyAtItsLimits) {
+  auto z =
+      at::tensor({50., 0., -50., -900., 0., 0., 900., 3., -900., -900., -900., -900., -40., 0., 0., 700.},
+                 kDouble)
+          .view({4, 4});
+  auto batch = batch_of(at::tensor({0, 3, 1, 2}, at::kLong));
+  for (const auto& logits : {z, z.flip(1)}) {
+    auto [H, gradient] = derivatives(CrossEntropy(), logits, batch);
+    auto root = CrossEntropy()->hessian_root(logits, batch, gradient);
+    ASSERT_TRUE(root && root->S.isfinite().all().item<bool>() && root->r.isfinite().all().item<bool>());
+    EXPECT_LT((root->S.bmm(root->S.mT()) - H).abs().max().item<double>(), 1e-15);
+    // Of the second example, at odds with its label, the gradient is not in the range of what is left of S.
+    for (int64_t i : {0, 2}) {
+      Tensor again = root->S[i].mv(root->r[i]);
+      EXPECT_LT((again - gradient[i]).abs().max().item<double>(), 1e-15) << i;
+    }
+  }
+  auto one = at::zeros({2, 1}, kDouble);
+  EXPECT_FALSE(CrossEntropy()->hessian_root(one, batch_of(at::zeros({2}, at::kLong)), one));
+}
+
 TEST(OutputLoss, AutogradHessianProductIsTheDifferenceOfGradients) {
   for (const auto& test : cases()) {
     if (test.name == "huber") continue;  // a step across |d| = delta is not smooth

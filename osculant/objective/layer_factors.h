@@ -55,7 +55,8 @@ class LayerFactors {
   const std::vector<Tensor>& outputs() const { return outputs_; }  // z, with their graph
 
   Cotangents loss_gradient() const;  // one column: dl_i/dz_i
-  // Columns of S_i, S_i S_i' the Hessian of l_i in z_i, of models with one output: as many as it has entries.
+  // Columns of S_i, S_i S_i' the Hessian of l_i in z_i, of models with one output: at most as many as it has
+  // entries.
   Cotangents hessian_root() const;
   // dl_i/dz_i at targets drawn from the network's own likelihood, `draws` columns: the mean of d d' over them
   // is without bias for S S'. Throws Error(usage) for losses without a likelihood.

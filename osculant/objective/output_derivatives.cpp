@@ -62,7 +62,9 @@ Batch unweighted(Batch batch) {
 OutputRoot output_root(const OutputLoss::Implementation& loss, const Tensor& z, const Tensor& w,
                        const Batch& batch) {
   at::AutoGradMode mode(true);
-  return root_of(output_hessian(loss, z.detach(), batch), w.reshape({z.size(0), -1}));
+  Tensor values = z.detach(), gradient = w.reshape({z.size(0), -1});
+  if (auto root = loss.hessian_root(values, batch, gradient)) return *root;
+  return root_of(output_hessian(loss, values, batch), gradient);
 }
 
 }  // namespace osculant

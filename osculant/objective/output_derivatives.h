@@ -18,11 +18,10 @@ std::vector<Tensor> output_gradients(const OutputLoss::Implementation& loss,
 
 Batch unweighted(Batch batch);  // the same batch without its example weights
 
-// S [N, D, C] with S S' = d2l/dz2 of each example, D entries of z, and r = S^+ w, [N, C], w = dl/dz. Diagonal
-// where the Hessian is, by eigenvectors elsewhere; eigenvalues below rounding, and negative ones, count as 0.
-struct OutputRoot {
-  Tensor S, r;
-};
+// S [N, D, C] with S S' = d2l/dz2 of each example, D entries of z, and r = S^+ w, [N, C], w = dl/dz. The
+// loss's own (OutputLoss::Implementation::hessian_root), or diagonal where the Hessian is, or by eigenvectors;
+// eigenvalues below rounding, and negative ones, count as 0.
+using OutputRoot = OutputLoss::Implementation::Root;
 OutputRoot output_root(const OutputLoss::Implementation& loss, const Tensor& z, const Tensor& w,
                        const Batch& batch);
 
