@@ -173,13 +173,15 @@ TEST(OutputLoss, RootsOfCrossEntropyAtItsLimits) {
       at::tensor({50., 0., -50., -900., 0., 0., 900., 3., -900., -900., -900., -900., -40., 0., 0., 700.},
                  kDouble)
           .view({4, 4});
-  auto batch = batch_of(at::tensor({0, 3, 1, 2}, at::kLong));
-  for (const auto& logits : {z, z.flip(1)}) {
+  auto labels = at::tensor({0, 3, 1, 2}, at::kLong);
+  for (bool flipped : {false, true}) {
+    auto logits = flipped ? z.flip(1) : z;
+    auto batch = batch_of(flipped ? 3 - labels : labels);
     auto [H, gradient] = derivatives(CrossEntropy(), logits, batch);
     auto root = CrossEntropy()->hessian_root(logits, batch, gradient);
     ASSERT_TRUE(root && root->S.isfinite().all().item<bool>() && root->r.isfinite().all().item<bool>());
     EXPECT_LT((root->S.bmm(root->S.mT()) - H).abs().max().item<double>(), 1e-15);
-    // Of the second example, at odds with its label, the gradient is not in the range of what is left of S.
+    // The gradients of the second and last example, whose labels have probability 0, are out of S's range.
     for (int64_t i : {0, 2}) {
       Tensor again = root->S[i].mv(root->r[i]);
       EXPECT_LT((again - gradient[i]).abs().max().item<double>(), 1e-15) << i;
