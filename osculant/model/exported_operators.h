@@ -1,10 +1,6 @@
 #pragma once
 
-#include <ATen/core/ivalue.h>
-
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace osculant::exported {
 
@@ -26,11 +22,6 @@ struct OperatorMode {
 // compute with tensors and nothing else: none reads files, loads code or reaches beyond the tensors it is
 // given.
 bool is_allowed(std::string_view name);
-
-// Where libtorch takes lengths on trust and would reach beyond a tensor, or the memory's end: what is wrong
-// with these arguments, or nothing. Null for an operator that checks for itself.
-using CallCheck = std::string (*)(const std::vector<c10::IValue>& arguments);
-CallCheck check_of(std::string_view name);
 
 OperatorMode mode_of(std::string_view name);
 

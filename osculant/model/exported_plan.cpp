@@ -10,6 +10,7 @@
 
 #include "osculant/base/error.h"
 #include "osculant/base/text.h"
+#include "osculant/model/exported_operators.h"
 
 namespace osculant::exported {
 namespace {

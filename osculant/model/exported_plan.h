@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "osculant/model/exported_arguments.h"
+#include "osculant/model/exported_call_checks.h"
 #include "osculant/model/exported_graph.h"
 #include "osculant/model/exported_interpreter.h"
-#include "osculant/model/exported_operators.h"
 #include "osculant/model/exported_symbolic.h"
 
 namespace osculant::exported {
