@@ -149,7 +149,7 @@ void mend(const Problem& problem) {
 
 void look_at_curvature(const Problem& problem, RunConfig& config) {
   std::printf("\n4. The curvature where it has come to\n\n");
-  std::printf("Plan: %s\n\n", to_text(plan_analysis(problem, config)).c_str());
+  std::printf("%s\n\n", wrapped("Plan: " + to_text(plan_analysis(problem, config))).c_str());
   ResultDirectory folder(config.run.out, Existing::overwrite);
   folder.write("run.toml", config.to_toml());
   Result result = analyze(problem, config, folder, /*resume=*/false, show_progress);

@@ -86,8 +86,7 @@ std::string dead_forward(const GradientFlow& result, const FlowFacts& facts) {
                               [&](const auto& layer) { return relative_difference(layer) <= facts.noise; });
   return fmt::format(
       "differences between inputs are lost in rounding from layer {} on (number {} of {}): at the last they "
-      "are "
-      "{} of the outputs' size, and {} is rounding",
+      "are {} of the outputs' size, less than rounding's {}",
       drowned->name, drowned - layers.begin() + 1, layers.size(),
       format_number(relative_difference(layers.back())), format_number(facts.noise));
 }
@@ -97,7 +96,7 @@ std::string dead_backward(const GradientFlow& result, const FlowFacts& facts) {
   double largest = largest_gradient(layers), reached = layers.front().backward_norm;
   if (!(reached <= facts.noise * largest)) return "";
   if (largest == 0) return "no gradient reaches any layer";
-  return fmt::format("the gradient at the first layer is {} of the largest, and {} is rounding",
+  return fmt::format("the gradient at the first layer is {} of the largest, less than rounding's {}",
                      format_number(reached / largest), format_number(facts.noise));
 }
 
@@ -150,7 +149,7 @@ Judgement healthy(const GradientFlow& result, const FlowFacts& facts) {
   if (!std::isnan(gradient))
     words += fmt::format(" the gradient at the first layer is {} of the largest,", format_number(gradient));
   return {FlowVerdict::healthy,
-          words + fmt::format(" and {} is rounding.", format_number(facts.noise)) + ratio_words(result)};
+          words + fmt::format(" above rounding's {}.", format_number(facts.noise)) + ratio_words(result)};
 }
 
 }  // namespace

@@ -133,7 +133,7 @@ TEST(GradientFlow, TwentySigmoidLayersAreADeadSignal) {
   EXPECT_EQ(flow.layers.front().saturated, 0);
   EXPECT_THAT(flow.words, AllOf(HasSubstr("Dead signal"), HasSubstr("lost in rounding from layer"),
                                 HasSubstr("multiplies the variance between inputs by 0.0"),
-                                HasSubstr("9.537e-07 is rounding"), HasSubstr("No optimiser alone")));
+                                HasSubstr("rounding's 9.537e-07"), HasSubstr("No optimiser alone")));
   EXPECT_THAT(flow.report(), AllOf(HasSubstr("forward variance"), HasSubstr("addmm, sigmoid")));
 }
 
