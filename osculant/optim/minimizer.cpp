@@ -96,7 +96,10 @@ std::optional<Minimizer::Stop> Minimizer::stop_before_step() {
     return Stop{StopReason::interrupted,
                 fmt::format("interrupted by signal {} after {} steps", signal, s.steps())};
   if (options_.steps > 0 && s.steps() >= options_.steps)
-    return Stop{StopReason::steps, fmt::format("{} of {} steps made", s.steps(), options_.steps)};
+    return Stop{StopReason::steps,
+                s.steps() > options_.steps
+                    ? fmt::format("{} steps are made, and {} were asked for", s.steps(), options_.steps)
+                    : fmt::format("{} of {} steps made", s.steps(), options_.steps)};
   if (options_.epochs > 0 && s.epochs() >= options_.epochs)
     return Stop{StopReason::epochs,
                 fmt::format("{} of {} epochs made", format_number(s.epochs()), options_.epochs)};
@@ -323,9 +326,17 @@ Summary minimize(Objective objective, const Method& method, const MinimizeOption
 std::string verdict_in_words(const MinimumEigenvalue& smallest) {
   switch (smallest.verdict) {
     case MinimumEigenvalueVerdict::certified:
-      return "certified: " + smallest.message;
+      return fmt::format("certified: smallest eigenvalue >= -{}{}; lowest seen {} after {} products",
+                         smallest.tolerance,
+                         smallest.failure_probability > 0
+                             ? " except with probability " + format_number(smallest.failure_probability)
+                             : "",
+                         format_number(smallest.value), smallest.products);
     case MinimumEigenvalueVerdict::negative:
-      return "not certified: " + smallest.message;
+      return fmt::format(
+          "not certified: a direction with curvature {} was found, beyond half of the tolerance {}, after {} "
+          "products",
+          format_number(smallest.value), smallest.tolerance, smallest.products);
     case MinimumEigenvalueVerdict::unknown:
       break;
   }

@@ -347,9 +347,22 @@ TEST(RequirePsd, says_what_holds_at_the_end_of_any_run) {
   ASSERT_TRUE(stopped.smallest_eigenvalue);
   EXPECT_EQ(stopped.smallest_eigenvalue->verdict, MinimumEigenvalueVerdict::negative);
   EXPECT_NEAR(stopped.smallest_eigenvalue->value, -1, 1e-9);
-  EXPECT_THAT(stopped.full_report(), HasSubstr("not certified: curvature -1"));
+  EXPECT_THAT(stopped.full_report(), HasSubstr("not certified: a direction with curvature -1"));
   auto without = minimize(saddle(1, 0), methods::sgd({.learning_rate = 0.1}), {.steps = 3});
   EXPECT_FALSE(without.smallest_eigenvalue);
+}
+
+TEST(RequirePsd, says_how_sure_it_is_where_that_is_a_question) {
+  MinimumEigenvalue found;
+  found.verdict = MinimumEigenvalueVerdict::certified;
+  found.value = 2;
+  found.tolerance = 1e-3;
+  found.failure_probability = 0;
+  found.products = 3;
+  EXPECT_EQ(verdict_in_words(found),
+            "certified: smallest eigenvalue >= -0.001; lowest seen 2 after 3 products");
+  found.failure_probability = 0.004;
+  EXPECT_THAT(verdict_in_words(found), HasSubstr(">= -0.001 except with probability 0.004; lowest"));
 }
 
 TEST(RequirePsd, resumes_to_the_same_bits) {
@@ -371,6 +384,17 @@ TEST(RequirePsd, resumes_to_the_same_bits) {
   EXPECT_TRUE(second.layout().theta().equal(whole.layout().theta()));
   EXPECT_EQ(end.negative_curvature_steps, summary.negative_curvature_steps);
   EXPECT_EQ(end.steps, summary.steps);
+}
+
+TEST(Minimizer, begun_beyond_its_steps_makes_no_more) {
+  auto objective = testing::small_mlp();
+  Minimizer longer(objective, methods::adam(), {.steps = 7});
+  longer.run();
+  Archive archive("test", 1);
+  longer.save(archive);
+  Minimizer shorter(objective, methods::adam(), {.steps = 2});
+  shorter.load(archive);
+  EXPECT_EQ(shorter.run().message, "7 steps are made, and 2 were asked for");
 }
 
 TEST(Summary, reports_what_happened) {

@@ -49,6 +49,43 @@ TEST(Result, NamesThatAreNoUtf8AreStillWritten) {
   EXPECT_TRUE(nlohmann::json::parse(to_json(result))["model"]["layers"][0]["name"].is_string());
 }
 
+TEST(Result, WordsAboutTheLossFollowIt) {
+  Result result;
+  result.command = "train";
+  TrainingRecord& training = result.training.emplace();
+  training.method = "sgd";
+  training.steps = 1;
+  training.epochs = 1;
+  auto words = [&](double before, double after) {
+    training.initial_loss = before;
+    training.loss = after;
+    return to_text(result);
+  };
+  EXPECT_THAT(words(2, 1), HasSubstr("The loss fell from 2 to 1."));
+  EXPECT_THAT(words(1, 2), HasSubstr("The loss rose from 1 to 2."));
+  EXPECT_THAT(words(2, 2), HasSubstr("The loss stayed at 2."));
+  EXPECT_THAT(words(2, std::numeric_limits<double>::quiet_NaN()), HasSubstr("went from 2 to unknown."));
+  EXPECT_THAT(words(2, 1), HasSubstr("sgd: 1 step, 1 epoch;"));
+}
+
+TEST(Result, GradientsAreJudgedByAThresholdThatIsSaid) {
+  Result result = analysis_with(spectrum_with(2, 0.1));
+  auto words = [&](double norm) {
+    result.objective->gradient_norms = {{"0", 1}, {"2", norm}};
+    return to_text(result);
+  };
+  EXPECT_THAT(words(76.11), HasSubstr("a factor of 76.11 between 2 and 0: no more than 100"));
+  EXPECT_THAT(words(200), HasSubstr("unevenly scaled, beyond 100"));
+  EXPECT_THAT(words(2e4), HasSubstr("beyond 10,000 gradients vanish"));
+}
+
+TEST(Result, NoLineSaysWhyNothingConvergedWhereNothingWasTried) {
+  SpectrumRecord spectrum;
+  EXPECT_THAT(to_text(analysis_with(spectrum)), Not(HasSubstr("Not converged")));
+  spectrum.stop = "100 products";
+  EXPECT_THAT(to_text(analysis_with(spectrum)), HasSubstr("Not converged: 100 products"));
+}
+
 TEST(Result, WordsAboutCurvatureFollowTheBounds) {
   EXPECT_THAT(to_text(analysis_with(spectrum_with(-1, 0.1))), HasSubstr("negative curvature is certain"));
   EXPECT_THAT(to_text(analysis_with(spectrum_with(-1, 2))), HasSubstr("cannot be told from zero"));

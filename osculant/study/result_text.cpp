@@ -57,9 +57,9 @@ std::string gradient_meaning(const ObjectiveRecord& objective) {
   auto [weakest, strongest] = std::minmax_element(norms.begin(), norms.end(), by_norm);
   if (weakest->second == 0) return fmt::format("  No gradient reaches {}.\n", weakest->first);
   double ratio = strongest->second / weakest->second;
-  const char* meaning = ratio > 1e4   ? "gradients vanish on the way"
-                        : ratio > 100 ? "unevenly scaled"
-                                      : "evenly scaled";
+  const char* meaning = ratio > 1e4   ? "beyond 10,000 gradients vanish on the way"
+                        : ratio > 100 ? "unevenly scaled, beyond 100"
+                                      : "no more than 100, which hinders no method";
   return fmt::format("  Gradients differ by a factor of {} between {} and {}: {}.\n", format_number(ratio),
                      strongest->first, weakest->first, meaning);
 }
@@ -83,12 +83,20 @@ std::string metrics_table(double loss, const std::map<std::string, double>& metr
   return table.str();
 }
 
+std::string loss_text(double before, double after) {
+  if (std::isnan(before) || std::isnan(after))
+    return fmt::format("  The loss went from {} to {}.\n", number_or_unknown(before),
+                       number_or_unknown(after));
+  if (before == after) return fmt::format("  The loss stayed at {}.\n", format_number(after));
+  return fmt::format("  The loss {} from {} to {}.\n", after < before ? "fell" : "rose",
+                     format_number(before), format_number(after));
+}
+
 std::string training_text(const TrainingRecord& training) {
-  std::string out =
-      fmt::format("\n{}: {} steps, {} epochs; {}\n", training.method, format_count(training.steps),
-                  format_number(training.epochs), training.stop.message);
-  out += fmt::format("  The loss fell from {} to {}.\n", number_or_unknown(training.initial_loss),
-                     number_or_unknown(training.loss));
+  std::string out = fmt::format("\n{}: {} {}, {} {}; {}\n", training.method, format_count(training.steps),
+                                training.steps == 1 ? "step" : "steps", format_number(training.epochs),
+                                training.epochs == 1 ? "epoch" : "epochs", training.stop.message);
+  out += loss_text(training.initial_loss, training.loss);
   out += metrics_table(training.loss, training.metrics, training.test);
   if (training.reached)
     out += *training.reached ? "  The target was reached.\n" : "  The target was not reached.\n";

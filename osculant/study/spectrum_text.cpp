@@ -162,8 +162,10 @@ std::string to_text(const SparsityRecord& sparsity) {
                      number_or_unknown(sparsity.threshold * sparsity.scale),
                      number_or_unknown(sparsity.scale), format_number(sparsity.threshold),
                      words_of(sparsity.negligible), format_count(sparsity.columns));
-  out += fmt::format("  The largest entry is between the scale and {}",
-                     number_or_unknown(sparsity.largest_high));
+  std::string scale = number_or_unknown(sparsity.scale), largest = number_or_unknown(sparsity.largest_high);
+  out += scale == largest && scale != "unknown"
+             ? "  The largest entry is the scale"
+             : fmt::format("  The largest entry is between the scale and {}", largest);
   if (sparsity.miss_probability > 0)
     out += fmt::format(", but for a probability of {}", sparsity.miss_probability < 1
                                                             ? format_number(sparsity.miss_probability)
@@ -207,7 +209,8 @@ std::string to_text(const std::string& matrix, const SpectrumRecord& spectrum) {
   if (spectrum.alignment) out += to_text(*spectrum.alignment);
   if (spectrum.slices) out += to_text(*spectrum.slices);
   if (spectrum.sampling_error) out += to_text(*spectrum.sampling_error);
-  if (!spectrum.converged) out += fmt::format("  Not converged: {}\n", spectrum.stop);
+  if (!spectrum.converged && !spectrum.stop.empty())
+    out += fmt::format("  Not converged: {}\n", spectrum.stop);
   return out;
 }
 

@@ -375,6 +375,8 @@ class Analyze(CliTest):
                    "--eigenvalues", "0", "--set", "analyze.trace_probes=5", "--set", "model.activation=sigmoid"]
         plain = self.tool_json("analyze", *problem, "--out", "plain")
         self.assertNotIn("diagnosis", plain)
+        out, _ = self.tool("analyze", *problem, "--out", "words")
+        self.assertNotIn("Not converged", out)
         result = self.tool_json("analyze", *problem, "--gradient-flow", "--out", "flow")
         flow = result["diagnosis"]["gradient_flow"]
         self.assertEqual(flow["verdict"], "dead_signal")
@@ -421,8 +423,9 @@ class Analyze(CliTest):
         before = (self.folder / "a/result.json").read_text()
         self.refused(USAGE, "analyze", *problem, "--out", "a", says=["--resume", "--overwrite"])
         self.assertEqual((self.folder / "a/result.json").read_text(), before)
-        out, _ = self.tool("analyze", *problem, "--out", "a", "--resume", "--json")
+        out, _ = self.tool("analyze", *problem, "--out", "a", "--eigenvalues", "1", "--resume", "--json")
         self.assertEqual(out, before)
+        self.refused(USAGE, "analyze", *problem, "--out", "a", "--resume", says=["analyze.eigenvalues is 10", "it was 1"])
         self.tool("analyze", *problem, "--out", "a", "--overwrite", "--eigenvalues", "2")
         self.assertEqual(len(json.loads((self.folder / "a/result.json").read_text())["spectrum"]["hessian"]["largest"]), 2)
 
