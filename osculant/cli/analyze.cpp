@@ -12,7 +12,10 @@ namespace osculant::cli {
 namespace {
 
 int run(const RunOptions& options) {
-  FolderCommand command{.name = "analyze", .plan = plan_analysis, .require_same = require_same_analysis};
+  FolderCommand command{.name = "analyze", .plan = plan_analysis};
+  command.require_same = [](const std::string& folder, const RunConfig& config, bool) {
+    require_same_analysis(folder, config);
+  };
   command.work = [&](const Problem& problem, const RunConfig& config, const ResultDirectory& folder,
                      ProgressLine& progress) {
     return analyze(problem, config, folder, options.resume(),

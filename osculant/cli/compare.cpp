@@ -45,7 +45,10 @@ void say_how_to_go_on(const Result& result, const std::string& folder) {
 }
 
 int run(const RunOptions& options) {
-  FolderCommand command{.name = "compare", .plan = plan_comparison, .require_same = require_same_comparison};
+  FolderCommand command{.name = "compare", .plan = plan_comparison};
+  command.require_same = [](const std::string& folder, const RunConfig& config, bool) {
+    require_same_comparison(folder, config);
+  };
   command.work = [&](const Problem& problem, const RunConfig& config, const ResultDirectory& folder,
                      ProgressLine& progress) {
     return compare(problem, config, folder, options.resume(),

@@ -17,7 +17,7 @@ struct FolderCommand {
   std::string name = {};
   std::function<PlanRecord(const Problem&, RunConfig&)> plan = {};
   // With --resume: throws where the folder holds another run. Empty where there is nothing to go on with.
-  std::function<void(const std::string& folder, const RunConfig&)> require_same = {};
+  std::function<void(const std::string& folder, const RunConfig&, bool finished)> require_same = {};
   std::function<Result(const Problem&, const RunConfig&, const ResultDirectory&, ProgressLine&)> work = {};
   // After a run that was interrupted or failed.
   std::function<void(const Result&, const std::string& folder)> say_how_to_go_on = {};

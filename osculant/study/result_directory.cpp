@@ -32,10 +32,11 @@ bool holds_results(const fs::path& path) {
   return false;
 }
 
-void make_folder(const std::string& path) {
+// Whether it was not there.
+bool make_folder(const std::string& path) {
   std::error_code error;
-  fs::create_directories(path, error);
-  if (!error && fs::is_directory(path)) return;
+  bool made = fs::create_directories(path, error);
+  if (!error && fs::is_directory(path)) return made;
   fail(ErrorKind::write, fmt::format("{}: cannot make this result directory: {}", path,
                                      error ? error.message() : "it is a file"));
 }
@@ -86,9 +87,19 @@ std::optional<std::string> finished_result(const std::string& path) {
   return text;
 }
 
+std::string command_of_results(const std::string& path) {
+  std::ifstream in(path + "/result.json");
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto record = nlohmann::json::parse(text, nullptr, false);
+  if (record.is_object() && record.contains("command") && record["command"].is_string())
+    return record["command"].get<std::string>();
+  if (fs::exists(path + "/metrics.jsonl")) return "train";
+  return fs::exists(path + "/contestants.jsonl") ? "compare" : "";
+}
+
 ResultDirectory::ResultDirectory(std::string path, Existing existing) : path_(std::move(path)) {
   if (!writes_files()) return;
-  make_folder(path_);
+  made_ = make_folder(path_);
   lock_ = lock_folder(path_);
   try {
     require_usable(path_, existing);
@@ -106,6 +117,15 @@ ResultDirectory::~ResultDirectory() {
 
 void ResultDirectory::write(const std::string& name, const std::string& text) const {
   write_file(file(name), text);
+}
+
+void ResultDirectory::remove_if_empty() const {
+  if (!writes_files()) return;
+  std::error_code ignored;
+  for (const auto& name : known_entries())
+    if (name != "run.toml" && fs::exists(file(name), ignored) && !fs::is_empty(file(name), ignored)) return;
+  for (const auto& name : known_entries()) fs::remove(file(name), ignored);
+  if (made_) fs::remove(path_, ignored);
 }
 
 std::string default_result_directory(const std::string& command) {

@@ -16,6 +16,10 @@ void require_usable(const std::string& path, Existing existing);
 // not there.
 std::optional<std::string> finished_result(const std::string& path);
 
+// The command whose results these are, by result.json or, where a run was killed, by what it alone writes;
+// empty where nothing tells.
+std::string command_of_results(const std::string& path);
+
 // The folder a run writes to, locked for as long as this object lives: a second run in the same folder is
 // refused. Files in it are written whole or not at all.
 class ResultDirectory {
@@ -32,9 +36,14 @@ class ResultDirectory {
 
   void write(const std::string& name, const std::string& text) const;
 
+  // Of a run that was refused before its first step: takes away its run file and empty log, and the folder
+  // where it was made for them. Results stay.
+  void remove_if_empty() const;
+
  private:
   std::string path_;
   int lock_ = -1;
+  bool made_ = false;
 };
 
 // "runs/analyze-20260301-142233", with -2, -3, ... appended when it is taken.

@@ -52,6 +52,37 @@ TEST_F(ResultDirectoryTest, HoldingResultsNeedsResumeOrOverwrite) {
   EXPECT_TRUE(fs::exists(path() + "/notes.txt"));
 }
 
+TEST_F(ResultDirectoryTest, OfARunThatWasRefusedNothingIsLeft) {
+  {
+    ResultDirectory refused(path(), Existing::refuse);
+    refused.write("run.toml", "[train]");
+    refused.write("metrics.jsonl", "");
+    refused.remove_if_empty();
+  }
+  EXPECT_FALSE(fs::exists(path()));
+  fs::create_directories(path());
+  ResultDirectory begun(path(), Existing::refuse);
+  begun.write("run.toml", "[train]");
+  begun.write("metrics.jsonl", "{}\n");
+  begun.remove_if_empty();
+  EXPECT_TRUE(fs::exists(path() + "/run.toml"));
+  fs::remove(path() + "/metrics.jsonl");
+  begun.remove_if_empty();
+  EXPECT_FALSE(fs::exists(path() + "/run.toml"));
+  EXPECT_TRUE(fs::exists(path()));  // it was there before
+}
+
+TEST_F(ResultDirectoryTest, ResultsSayWhichCommandMadeThem) {
+  fs::create_directories(path());
+  EXPECT_EQ(command_of_results(path()), "");
+  put("contestants.jsonl");
+  EXPECT_EQ(command_of_results(path()), "compare");
+  put("metrics.jsonl");
+  EXPECT_EQ(command_of_results(path()), "train");
+  std::ofstream(path() + "/result.json") << R"({"command": "analyze"})";
+  EXPECT_EQ(command_of_results(path()), "analyze");
+}
+
 TEST_F(ResultDirectoryTest, OtherPeoplesFoldersAreLeftAlone) {
   fs::create_directories(path());
   put("notes.txt");

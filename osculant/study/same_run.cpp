@@ -23,6 +23,14 @@ std::map<std::string, std::string> identity(const RunConfig& config,
 
 }  // namespace
 
+bool is_recorded_run(const std::string& folder, const RunConfig& config) {
+  std::string path = folder + "/run.toml";
+  if (!std::filesystem::exists(path)) return false;
+  RunConfig recorded;
+  recorded.read_file(path);
+  return identity(recorded, {"run.out"}) == identity(config, {"run.out"});
+}
+
 void require_same_run(const std::string& folder, const RunConfig& config,
                       const std::vector<std::string>& may_differ) {
   std::string path = folder + "/run.toml";

@@ -12,4 +12,7 @@ namespace osculant {
 void require_same_run(const std::string& folder, const RunConfig& config,
                       const std::vector<std::string>& may_differ);
 
+// Whether run.toml in the folder says just this, but for where the results go.
+bool is_recorded_run(const std::string& folder, const RunConfig& config);
+
 }  // namespace osculant

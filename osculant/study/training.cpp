@@ -101,22 +101,20 @@ double penalty_of(const Objective& objective) {
 }
 
 // What may change between a run and its continuation.
-const std::vector<std::string> limits{"train.steps",
-                                      "train.epochs",
-                                      "train.budget",
-                                      "train.target",
-                                      "train.gradient_norm",
-                                      "train.require_psd",
-                                      "train.evaluate_every",
-                                      "train.checkpoint_every",
-                                      "train.keep_checkpoints",
-                                      "train.watch",
-                                      "run.threads",
-                                      "run.memory_budget",
-                                      "run.out",
-                                      "model.mode",
-                                      "analyze.",
-                                      "compare."};
+const std::vector<std::string> limits{"train.steps",  "train.epochs",        "train.budget",
+                                      "train.target", "train.gradient_norm", "train.require_psd",
+                                      "model.mode"};
+// What changes no answer, and may also differ from what a finished run was told.
+const std::vector<std::string> workings{"train.evaluate_every",
+                                        "train.checkpoint_every",
+                                        "train.keep_checkpoints",
+                                        "train.watch",
+                                        "run.threads",
+                                        "run.memory_budget",
+                                        "run.out",
+                                        "analyze.",
+                                        "compare.",
+                                        "advise."};
 
 std::shared_ptr<TrainingWatch> watch_of(const Objective& objective, const RunConfig& config,
                                         const MinimizeOptions& options) {
@@ -176,8 +174,10 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
   return record;
 }
 
-void require_same_training(const std::string& folder, const RunConfig& config) {
-  require_same_run(folder, config, limits);
+void require_same_training(const std::string& folder, const RunConfig& config, bool finished) {
+  std::vector<std::string> may_differ = workings;
+  if (!finished) may_differ.insert(may_differ.end(), limits.begin(), limits.end());
+  require_same_run(folder, config, may_differ);
 }
 
 Result train(const Problem& problem, const RunConfig& config, const ResultDirectory& folder, bool resume,

@@ -15,8 +15,9 @@ namespace osculant {
 PlanRecord plan_training(const Problem& problem, RunConfig& config);
 
 // Throws Error(usage), naming the key, when the folder holds a run of another model, data, loss or method
-// than `config` describes: going on would mix two runs. Limits (steps, budget, target ...) may differ.
-void require_same_training(const std::string& folder, const RunConfig& config);
+// than `config` describes: going on would mix two runs. Limits (steps, budget, target ...) may differ, but
+// not from those of a `finished` run.
+void require_same_training(const std::string& folder, const RunConfig& config, bool finished = false);
 
 // Trains, and writes metrics.jsonl, checkpoints, best.safetensors and parameters.safetensors into the folder.
 // With `resume` goes on from its newest checkpoint, if there is one.
