@@ -50,7 +50,9 @@ bool ForwardState::Snapshot::operator==(const Snapshot& other) const {
 
 void ForwardState::restore(const Snapshot& snapshot) const {
   torch::NoGradGuard no_grad;
-  for (size_t i = 0; i < snapshot.buffers.size(); ++i) buffers_[i].copy_(snapshot.buffers[i]);
+  // A graph that holds a buffer is spoilt by a write to it, even of the same numbers.
+  for (size_t i = 0; i < snapshot.buffers.size(); ++i)
+    if (!buffers_[i].equal(snapshot.buffers[i])) buffers_[i].copy_(snapshot.buffers[i]);
   restore_generator(snapshot);
 }
 
