@@ -49,6 +49,22 @@ void describe_inputs(DataFacts& facts, const Tensor& X) {
   facts.centred_share = leading_share(X, mean);
 }
 
+// An example's inputs in a row, [N, d]: of several those that are numbers, in float64, beside each other; a
+// single one as it is. Undefined where there are none.
+Tensor inputs_of(const Batch& examples) {
+  auto flat = [](const NamedTensor& input) {
+    Tensor t = input.tensor.detach().cpu();
+    return t.numel() > 0 ? t.reshape({t.size(0), -1}).contiguous() : Tensor();
+  };
+  if (examples.inputs.empty()) return {};
+  if (examples.inputs.size() == 1) return flat(examples.inputs.front());
+  std::vector<Tensor> columns;
+  for (const auto& input : examples.inputs)
+    if (input.tensor.is_floating_point() && input.tensor.numel() > 0)
+      columns.push_back(flat(input).to(at::kDouble));
+  return columns.empty() ? flat(examples.inputs.front()) : at::cat(columns, 1);
+}
+
 // The bytes of each row.
 std::vector<std::string_view> rows_of(const Tensor& t) {
   auto bytes = static_cast<size_t>(t.numel() / t.size(0)) * static_cast<size_t>(t.element_size());
@@ -116,14 +132,12 @@ DataFacts data_facts(const Batch& examples) {
   facts.mean = facts.deviation = facts.scale_ratio = facts.leading_share = facts.centred_share = unknown;
   facts.disagree = {unknown, unknown, unknown};
   facts.examples = examples.size();
-  Tensor inputs =
-      examples.inputs.empty() ? Tensor() : examples.inputs.front().tensor.detach().cpu().contiguous();
+  Tensor inputs = inputs_of(examples);
   Tensor targets =
       examples.targets.empty() ? Tensor() : examples.targets.front().tensor.detach().cpu().contiguous();
-  if (inputs.defined() && inputs.numel() > 0) {
-    facts.inputs = inputs.numel() / inputs.size(0);
-    if (inputs.is_floating_point())
-      describe_inputs(facts, inputs.reshape({inputs.size(0), -1}).to(at::kDouble));
+  if (inputs.defined()) {
+    facts.inputs = inputs.size(1);
+    if (inputs.is_floating_point()) describe_inputs(facts, inputs.to(at::kDouble));
     count_duplicates(facts, inputs, targets);
   }
   bool one_each = targets.defined() && targets.numel() > 0 && targets.numel() == facts.examples;

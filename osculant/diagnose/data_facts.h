@@ -36,8 +36,9 @@ struct DataFacts {
   std::vector<std::string> words() const;  // what of it deserves attention, with its numbers; empty: nothing
 };
 
-// The first input and the first target are looked at. Reads the examples twice; the second moment takes
-// O(examples inputs min(examples, inputs)), the neighbours O(2,000^2 inputs).
+// Of several inputs those of floating-point numbers are looked at, flattened and beside each other; of
+// several targets the first. Reads the examples twice; the second moment takes O(examples inputs
+// min(examples, inputs)), the neighbours O(2,000^2 inputs).
 DataFacts data_facts(const Batch& examples);
 
 }  // namespace osculant

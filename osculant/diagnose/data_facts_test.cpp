@@ -37,6 +37,21 @@ TEST(DataFacts, SharesOfTheSecondMomentAreThoseOfItsEigenvalues) {
   EXPECT_EQ(facts.classes, 0);
 }
 
+TEST(DataFacts, SeveralInputsAreLookedAtBesideEachOther) {
+  Tensor x = normal({200, 4}), z = normal({200, 2, 3}) * 1000, ids = at::arange(200, at::kLong) % 3;
+  z[5].copy_(z[4]);  // no duplicate: x differs
+  x[11].copy_(x[10]);
+  z[11].copy_(z[10]);
+  Batch several{{{"x", x}, {"ids", ids}, {"z", z}}, {{"", normal({200, 1})}}, {}};
+  Tensor all = at::cat({x, z.reshape({200, 6})}, 1);
+  auto facts = data_facts(several), together = data_facts(batch(all, several.targets[0].tensor));
+  EXPECT_EQ(facts.inputs, 10);
+  EXPECT_EQ(facts.duplicates, 1);
+  EXPECT_EQ(facts.scale_ratio, together.scale_ratio);
+  EXPECT_EQ(facts.leading_share, together.leading_share);
+  EXPECT_THAT(facts.words(), Contains(HasSubstr("Deviations of the inputs differ by a factor of")));
+}
+
 TEST(DataFacts, CountsDuplicatesAndThoseThatContradict) {
   Tensor x = normal({50, 3}), y = at::arange(50, at::kLong) % 2;
   x[10].copy_(x[4]);   // the same target

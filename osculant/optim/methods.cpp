@@ -212,7 +212,8 @@ std::vector<MethodInfo> make_table() {
           "networks",
           "theta <- theta - a H g, H+ = H + d d'/d'y, d = s - H y, a by strong Wolfe",
           "Davidon 1959; Conn, Gould & Toint 1991", methods::sr1, dense_inverse(), line_search_cost()),
-      row("levenberg_marquardt", "damped Gauss-Newton steps from the dense Jacobian; for least squares",
+      row("levenberg_marquardt",
+          "damped Gauss-Newton steps from the dense Jacobian; for small networks, any convex loss",
           "theta <- theta + p + q, p = mu s - (J'J + delta D)^-1 (J'r + mu J'J s), r = S^-1 dl/dz, J = S' "
           "dz/dtheta, "
           "S S' the output Hessian, s the last step, q from the outputs' curvature along p",

@@ -110,6 +110,7 @@ Result advise(const Problem& problem, const RunConfig& config, const ResultDirec
   advice.remedies = facts.remedies;
   advice.ranking = choices_of(advise_methods(facts.training));
   result.gradient_flow = facts.flow;
+  if (!facts.mode_note.empty()) result.notes.push_back(facts.mode_note);
   RunConfig from = config;
   if (facts.critical.defined() && (nothing_gets_through(facts.flow.verdict) || *config.advise.write_init)) {
     save_with(problem.model, facts.critical, folder.file(critical_file));

@@ -9,6 +9,7 @@
 #include "osculant/base/random.h"
 #include "osculant/model/zoo.h"
 #include "osculant/study/advice_facts.h"
+#include "osculant/study/advice_remedies.h"
 
 namespace osculant {
 namespace {
@@ -139,6 +140,15 @@ TEST(PlantedCases, ATooLargeStepIsComparedWithTheCurvature) {
   EXPECT_THAT(remedies(problem, config), IsEmpty());
 }
 
+TEST(StabilityWords, AreAsSureAsTheEigenvalue) {
+  EXPECT_EQ(stability_words(4, 0, 0), "gradient descent is stable below a learning rate of 0.5");
+  EXPECT_THAT(stability_words(4, 0, 0.01), HasSubstr("rate of 0.5, but for the same probability"));
+  EXPECT_THAT(stability_words(4, 0, 0.365),
+              AllOf(HasSubstr("unknown: at most 0.5"), HasSubstr("was missed")));
+  EXPECT_THAT(stability_words(1, 2, 0), HasSubstr("unknown"));
+  EXPECT_THAT(stability_words(-1, 0.1, 0), HasSubstr("no learning rate"));
+}
+
 TEST(PlantedCases, TiedWeightsAreNoFault) {
   torch::nn::Linear shared(8, 8), last(8, 2);
   torch::nn::Sequential holder(shared, last);
@@ -155,6 +165,24 @@ TEST(PlantedCases, AnUnusedParameterIsNamed) {
               [used](const Model::Inputs& x) mutable -> Model::Outputs { return {used->forward(x[0])}; });
   EXPECT_THAT(remedies(classifier(model)),
               Contains(HasSubstr("does not depend on 2 of the parameters: 1.weight, 1.bias")));
+}
+
+// Dropout in training mode alone: curvature is that of evaluation mode, and what can run is not.
+TEST(PlantedCases, ANetworkIsJudgedInTheModeItTrainsIn) {
+  torch::nn::Sequential layers(torch::nn::Linear(8, 16), torch::nn::Tanh(), torch::nn::Dropout(0.5),
+                               torch::nn::Linear(16, 2));
+  Problem problem = classifier(Model(layers));
+  problem.model.train(false);
+  auto facts = measure_facts(problem, RunConfig{});
+  EXPECT_TRUE(facts.training.random);
+  EXPECT_FALSE(facts.training.coupled);
+  EXPECT_THAT(facts.mode_note, AllOf(HasSubstr("measured in evaluation mode"), HasSubstr("dropout")));
+  EXPECT_FALSE(problem.model.training());
+  RunConfig still;
+  still.model.mode = "eval";
+  auto same = measure_facts(problem, still);
+  EXPECT_FALSE(same.training.random);
+  EXPECT_EQ(same.mode_note, "");
 }
 
 TEST(PlantedCases, ARandomNetworkIsNoFunction) {

@@ -46,15 +46,19 @@ struct HessianSize {
   Measured rank;
 };
 
+std::string probability_words(double doubt) {
+  return doubt < 1 ? format_number(doubt) : "unknown size";
+}
+
 class FactFinder {
  public:
   FactFinder(const Problem& problem, const RunConfig& config) : problem_(problem), config_(config) {}
 
   MeasuredFacts find() {
     CheckRecord tried = preflight(problem_);
-    facts_.training.random = !tried.deterministic;
-    facts_.training.second_derivatives = tried.second_derivatives;
+    curved_ = tried.second_derivatives && tried.deterministic;
     mend(preflight_remedies(tried));
+    modes(tried);
     sizes();
     layers();
     gradient();
@@ -62,7 +66,7 @@ class FactFinder {
     flow();
     signal();
     if (tried.deterministic && tried.independent) noise();
-    if (facts_.training.second_derivatives && !facts_.training.random) curvature();
+    if (curved_) curvature();
     return std::move(facts_);
   }
 
@@ -73,6 +77,15 @@ class FactFinder {
 
   void mend(const std::vector<std::string>& remedies) {
     facts_.remedies.insert(facts_.remedies.end(), remedies.begin(), remedies.end());
+  }
+
+  // What can run is a matter of the mode that osculant train will be in.
+  void modes(const CheckRecord& measured) {
+    CheckRecord trained = preflight_in_mode(problem_, config_.model.mode != "eval");
+    facts_.training.random = !trained.deterministic;
+    facts_.training.coupled = !trained.independent;
+    facts_.training.second_derivatives = trained.second_derivatives;
+    facts_.mode_note = mode_words(problem_, config_, measured, trained);
   }
 
   int64_t sample_size(int64_t wanted) const {
@@ -247,7 +260,7 @@ class FactFinder {
 
   // norm_F(H)^2 / norm(H)^2 with its interval; "" where there is no second derivative.
   std::string rank_words() const {
-    if (!facts_.training.second_derivatives || facts_.training.random) return "";
+    if (!curved_) return "";
     HessianSize H(sample(), config_.seed());
     if (H.pairs.largest().empty() || std::isnan(H.rank.value)) return "unknown";
     return fmt::format("{} ({} to {})", format_number(H.rank.value), format_number(H.rank.low),
@@ -264,11 +277,10 @@ class FactFinder {
            bound = pairs.pairing_bound;
     double doubt = std::max(pairs.miss_probability(), pairs.pairing_failure_probability);
     tell("curvature.largest", {largest, largest - bound, largest + bound},
-         fmt::format(
-             "is the Hessian's largest eigenvalue on {} examples, but for a probability of {}; gradient "
-             "descent is stable below a learning rate of {}",
-             format_count(objective.examples()), format_number(doubt),
-             largest > 0 ? format_number(2 / largest) : std::string("any size")));
+         fmt::format("is the Hessian's largest eigenvalue on {} examples{}; {}",
+                     format_count(objective.examples()),
+                     doubt == 0 ? "" : fmt::format(", but for a probability of {}", probability_words(doubt)),
+                     stability_words(largest, bound, doubt)));
     tell("curvature.smallest", {smallest, smallest - bound, smallest + bound},
          smallest < -bound ? "is its smallest: there is negative curvature"
                            : "is its smallest: no negative curvature is certain");
@@ -282,6 +294,7 @@ class FactFinder {
 
   const Problem& problem_;
   const RunConfig& config_;
+  bool curved_ = false;  // there is a Hessian to be measured
   MeasuredFacts facts_;
 };
 

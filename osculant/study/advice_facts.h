@@ -15,6 +15,7 @@ struct MeasuredFacts {
   std::vector<AdviceRecord::Fact> told;
   std::vector<std::string> remedies;
   GradientFlow flow;
+  std::string mode_note;  // where training and evaluation mode differ (check.h)
   // theta with the layers at their critical point; undefined where the network is no plain stack, or has
   // none.
   Tensor critical = {};

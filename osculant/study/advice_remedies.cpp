@@ -32,6 +32,20 @@ double stability_limit(const RunConfig& config, double largest) {
 
 }  // namespace
 
+std::string stability_words(double largest, double bound, double doubt) {
+  constexpr double sure = 0.05;
+  if (largest + bound <= 0) return "no learning rate of gradient descent is too large for it";
+  if (largest - bound <= 0) return "the learning rate below which gradient descent is stable is unknown";
+  if (doubt <= sure)
+    return fmt::format("gradient descent is stable below a learning rate of {}{}",
+                       format_number(2 / (largest + bound)),
+                       doubt > 0 ? ", but for the same probability" : "");
+  return fmt::format(
+      "the learning rate below which gradient descent is stable is unknown: at most {}, and less where a "
+      "larger eigenvalue was missed",
+      format_number(2 / (largest - bound)));
+}
+
 std::vector<std::string> preflight_remedies(const CheckRecord& check) {
   std::vector<std::string> out;
   if (!check.deterministic)

@@ -20,6 +20,10 @@ struct SampleCurvature {
   double gradient_norm = 0;
 };
 
+// Up to which learning rate gradient descent is stable, from the largest eigenvalue found, its bound, and the
+// probability that a larger one was missed: as sure as that is, and at the most 2 / largest.
+std::string stability_words(double largest, double bound, double doubt);
+
 std::vector<std::string> preflight_remedies(const CheckRecord& check);
 std::vector<std::string> flow_remedies(const GradientFlow& flow);
 std::vector<std::string> curvature_remedies(const SampleCurvature& curvature, const RunConfig& config);

@@ -78,6 +78,12 @@ bool on_batches(Family family) {
   }
 }
 
+// Kronecker factors are made of single examples, and a Jacobian outlives the trial points, which change the
+// statistics of a batch.
+bool needs_a_function_of_examples(std::string_view method) {
+  return method == "kfac" || method == "ekfac" || method == "levenberg_marquardt";
+}
+
 bool needs_second_derivatives(Family family) {
   return family == Family::curvature_diagonal || family == Family::krylov || family == Family::dense_newton ||
          family == Family::low_rank;
@@ -109,25 +115,34 @@ struct Merit {
   std::string reason;
 };
 
-// Dense matrices of n x n: a step costs n^2 and more.
+std::string all_examples(const TrainingFacts& f) {
+  return fmt::format("all {} examples{}", format_count(f.examples), gradient_cost(f));
+}
+
+// Dense matrices of n x n, `what` they are: a step costs n^2 and more.
 Merit dense_merit(const TrainingFacts& f, double best, const char* what) {
-  if (f.parameters > 3000)
-    return {0.05, fmt::format("{} {} x {} matrix is slow to work with.", what, format_count(f.parameters),
-                              format_count(f.parameters))};
-  if (!sees_all(f)) return {0.2, fmt::format("Each step looks at all of {}{}.", sizes(f), gradient_cost(f))};
+  std::string matrix =
+      fmt::format("{} of {} x {} numbers", what, format_count(f.parameters), format_count(f.parameters));
+  if (f.parameters > 3000) return {0.05, matrix + " is slow to work with."};
+  if (!sees_all(f)) return {0.2, fmt::format("Each step looks at {}.", all_examples(f))};
   if (f.parameters > 500)
-    return {0.7 * best,
-            fmt::format("{} {} x {} matrix takes its time, but steps on all examples see no noise.", what,
-                        format_count(f.parameters), format_count(f.parameters))};
-  return {best, fmt::format("{}: {} {} x {} matrix is cheap, and steps on all examples see no noise.",
-                            sizes(f), what, f.parameters, f.parameters)};
+    return {0.7 * best, matrix + " takes its time, but steps on all examples see no noise."};
+  return {best, matrix + fmt::format(" is cheap, and steps on all {} examples see no noise.",
+                                     format_count(f.examples))};
 }
 
 Merit least_squares_merit(const TrainingFacts& f) {
   auto work = static_cast<double>(f.residuals()) * static_cast<double>(f.parameters);
   if (f.parameters > 5000 || work > 2e8)
-    return {0.1, fmt::format("A Jacobian of {} residuals by {} parameters is much work a step.",
-                             format_count(f.residuals()), format_count(f.parameters))};
+    return {0.1, fmt::format("A Jacobian of {} {} by {} parameters is much work a step.",
+                             format_count(f.residuals()), f.least_squares ? "residuals" : "outputs",
+                             format_count(f.parameters))};
+  // The same step for any convex loss, S S' its Hessian in the outputs; those have not raced.
+  if (!f.least_squares)
+    return {0.95,
+            fmt::format("{} outputs and {} parameters: the dense Jacobian and the loss's Hessian in the "
+                        "outputs make exact Gauss-Newton steps.",
+                        format_count(f.residuals()), format_count(f.parameters))};
   return {0.99, fmt::format(
                     "Least squares with {} residuals and {} parameters: near a fit the Jacobian alone is the "
                     "curvature, and steps converge quadratically.",
@@ -158,9 +173,13 @@ Merit first_order_merit(const TrainingFacts& f, const std::string& method, Famil
     return {method == "sophia" ? 0.6 : 0.4,
             "A diagonal of the curvature: more per step than Adam, seldom further."};
   double base = method == "muon" ? 0.9 : method == "soap" ? 0.74 : method == "shampoo" ? 0.78 : 0.7;
+  bool kronecker = method == "kfac" || method == "ekfac";
   if (f.matrix_share < 0.5)
-    return {0.5, fmt::format("Only {:.3g} % of the parameters are in matrices worth the name.",
-                             100 * f.matrix_share)};
+    return {0.5, fmt::format("Only {:.3g} % of the parameters are in {} with at least 16 rows and columns{}.",
+                             100 * f.matrix_share, kronecker ? "matrices and kernels" : "matrices",
+                             kronecker ? ": Kronecker factors of small ones tell little more than single "
+                                         "entries"
+                                       : "")};
   return {base,
           fmt::format("{:.3g} % of the parameters are in matrices: steps see each as one, at the price of a "
                       "gradient and some products.",
@@ -175,30 +194,29 @@ Merit merit_of(const TrainingFacts& f, const std::string& method, Family family)
       return batch_gauss_newton_merit(f);
     case Family::dense_quasi_newton: {
       double best = method == "ssbroyden" ? 0.97 : method == "bfgs" ? 0.96 : 0.6;
-      return dense_merit(f, best, "a");
+      return dense_merit(f, best, "An inverse Hessian");
     }
     case Family::dense_newton:
-      return dense_merit(f, linear(f) ? 0.98 : 0.7, "the Hessian, a");
+      return dense_merit(f, linear(f) ? 0.98 : 0.7, "A Hessian");
     case Family::limited_memory: {
       double best = method == "lbfgs" ? (f.least_squares ? 0.85 : 0.93) : 0.55;
-      if (!sees_all(f))
-        return {0.3, fmt::format("Each step looks at all of {}{}.", sizes(f), gradient_cost(f))};
-      return {best,
-              fmt::format("{}: all of them in every step{}, and curvature from the last steps for nothing.",
-                          sizes(f), gradient_cost(f))};
+      if (!sees_all(f)) return {0.3, fmt::format("Each step looks at {}.", all_examples(f))};
+      return {best, fmt::format("{}: every step can see all of them{}, and the last steps give curvature for "
+                                "nothing.",
+                                sizes(f), gradient_cost(f))};
     }
     case Family::krylov: {
       double best = method == "hessian_free" ? (f.least_squares || linear(f) ? 0.87 : 0.62)
                     : linear(f)              ? 0.86
                                              : 0.64;
       if (!sees_all(f))
-        return {best - 0.45, fmt::format("Tens of products a step, each a gradient and a half over {}{}.",
-                                         sizes(f), gradient_cost(f))};
-      return {best, fmt::format("{}: steps that know the whole curvature, tens of products each{}.", sizes(f),
-                                gradient_cost(f))};
+        return {best - 0.45, fmt::format("A step takes tens of products, each a gradient and a half over {}.",
+                                         all_examples(f))};
+      return {best, fmt::format("{}: steps can know the whole curvature, for tens of products each{}.",
+                                sizes(f), gradient_cost(f))};
     }
     case Family::low_rank:
-      return {0.4, "The leading eigenpairs alone, which a classifier's few outliers make worth it."};
+      return {0.4, "The curvature of the leading eigenpairs alone: worth it where a few stand out."};
     default:
       return first_order_merit(f, method, family);
   }
@@ -223,8 +241,11 @@ MethodAdvice advise(const TrainingFacts& f, const MethodInfo& info) {
   Merit merit = merit_of(f, info.name, family);
   advice.merit = merit.value;
   advice.reason = merit.reason;
-  if (family == Family::least_squares && !f.least_squares)
-    say_cannot(advice, "The loss is no sum of squares.");
+  if (f.coupled && needs_a_function_of_examples(info.name))
+    say_cannot(
+        advice,
+        "It needs a function of each example, and batch normalisation in training mode, in which osculant "
+        "train runs, makes one of the whole batch; --set model.mode=eval trains without that.");
   else if (needs_second_derivatives(family) && !f.second_derivatives)
     say_cannot(advice, "The network cannot be differentiated twice.");
   else if (f.random && !on_batches(family))

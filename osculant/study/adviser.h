@@ -18,7 +18,9 @@ struct TrainingFacts {
   int64_t bytes_per_number = 4;  // of theta's dtype
   bool least_squares = false;    // the loss is a sum of squares of N K residuals
   bool second_derivatives = true;
+  // The mode that is trained in decides these two.
   bool random = false;          // the network's outputs are, for equal inputs
+  bool coupled = false;         // outputs depend on the others in a batch
   double gradient_seconds = 0;  // one over all examples; NaN: not measured
   int64_t gradient_bytes = 0;   // a batch's graph, at its peak
   int64_t memory_budget = 0;

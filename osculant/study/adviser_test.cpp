@@ -11,6 +11,7 @@ namespace {
 
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TrainingFacts curve_fit() {
   return {.parameters = 61,
@@ -54,8 +55,30 @@ TEST(Adviser, TakesLeastSquaresForWhatTheyAre) {
   other.least_squares = false;
   auto without = advise_methods(other);
   EXPECT_NE(without.front().method, "levenberg_marquardt");
-  EXPECT_FALSE(of(without, "levenberg_marquardt").runs);
-  EXPECT_THAT(of(without, "levenberg_marquardt").reason, HasSubstr("no sum of squares"));
+  EXPECT_TRUE(of(without, "levenberg_marquardt").runs) << "the loss's Hessian in the outputs takes its place";
+  EXPECT_GT(of(without, "levenberg_marquardt").merit, of(without, "lbfgs").merit);
+  EXPECT_GT(of(without, "levenberg_marquardt").seconds, 0);
+  EXPECT_THAT(of(without, "levenberg_marquardt").reason, HasSubstr("2,000 outputs and 61 parameters"));
+}
+
+TEST(Adviser, SpeaksInSentences) {
+  auto facts = curve_fit();
+  EXPECT_EQ(of(advise_methods(facts), "newton").reason,
+            "A Hessian of 61 x 61 numbers is cheap, and steps on all 2,000 examples see no noise.");
+  facts.parameters = 1044;
+  EXPECT_EQ(of(advise_methods(facts), "newton").reason,
+            "A Hessian of 1,044 x 1,044 numbers takes its time, but steps on all examples see no noise.");
+  EXPECT_THAT(of(advise_methods(facts), "inverse_correction").reason, Not(HasSubstr("classifier")));
+  EXPECT_THAT(of(advise_methods(facts), "kfac").reason, HasSubstr("matrices and kernels with at least 16"));
+}
+
+TEST(Adviser, NamesNoMethodOfSingleExamplesWhereABatchCouplesThem) {
+  auto facts = classifier();
+  facts.coupled = true;
+  auto all = advise_methods(facts);
+  EXPECT_FALSE(of(all, "kfac").runs);
+  EXPECT_THAT(of(all, "ekfac").reason, HasSubstr("--set model.mode=eval"));
+  EXPECT_TRUE(of(all, "adam").runs);
 }
 
 TEST(Adviser, TakesBatchesWhereThereIsMuchToSee) {

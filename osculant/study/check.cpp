@@ -12,6 +12,7 @@
 #include "osculant/model/consistency.h"
 #include "osculant/objective/layer_factors.h"
 #include "osculant/objective/linearization.h"
+#include "osculant/optim/forward_state.h"
 #include "osculant/study/analysis.h"
 
 namespace osculant {
@@ -113,10 +114,37 @@ CheckRecord preflight(const Problem& problem) {
   for (const auto& output : problem.model.forward(batch)) record.outputs.push_back(shape_text(output));
   Consistency found = consistency(problem.model, batch);
   record.deterministic = found.deterministic();
-  record.independent = found.independent();
+  record.independent = found.independent() && !problem.model.couples_examples();
   find_unused(problem, batch, record);
   try_second_derivatives(problem, batch, record);
   return record;
+}
+
+CheckRecord preflight_in_mode(const Problem& problem, bool training) {
+  bool before = problem.model.training();
+  if (trial_batch(problem).size() < 2) return preflight(problem);  // one example has no statistics
+  problem.model.train(training);
+  ForwardState state(problem.objective(trial_batch(problem).size()));
+  auto snapshot = state.snapshot();
+  CheckRecord record = preflight(problem);
+  state.restore(snapshot);
+  problem.model.train(before);
+  return record;
+}
+
+std::string mode_words(const Problem& problem, const RunConfig& config, const CheckRecord& measured,
+                       const CheckRecord& trained) {
+  bool random = measured.deterministic != trained.deterministic;
+  bool coupled =
+      measured.deterministic && trained.deterministic && measured.independent != trained.independent;
+  if (!random && !coupled) return "";
+  return fmt::format(
+      "this was measured in {} mode, and osculant train runs in {} mode, where {}; --set model.mode=train "
+      "measures in that, --set model.mode=eval trains without",
+      problem.model.training() ? "training" : "evaluation",
+      config.model.mode == "eval" ? "evaluation" : "training",
+      random ? "the same inputs give other outputs each time (dropout)"
+             : "outputs depend on the others in a batch (batch normalisation)");
 }
 
 Result check(const Problem& problem, RunConfig& config) {
@@ -125,6 +153,9 @@ Result check(const Problem& problem, RunConfig& config) {
   result.check = preflight(problem);
   result.check->layers = check_layers(problem, trial_batch(problem));
   const CheckRecord& record = *result.check;
+  std::string mode =
+      mode_words(problem, config, record, preflight_in_mode(problem, config.model.mode != "eval"));
+  if (!mode.empty()) result.notes.push_back(mode);
   if (record.second_derivatives && record.deterministic) result.plan = plan_analysis(problem, config);
   cost_of(result, 0, watch);
   return result;

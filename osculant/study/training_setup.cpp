@@ -80,6 +80,37 @@ std::vector<std::shared_ptr<const Regularizer>> regularizers_of(const Problem& p
   return regularizers;
 }
 
+// Where a target's metric is one that could have been measured, what measures it.
+std::string how_to_measure(const Problem& problem, std::string metric) {
+  std::string out;
+  if (metric.starts_with("test.")) {
+    metric.erase(0, 5);
+    if (!problem.test) out += "; --test-data FILE has something to test on";
+  }
+  auto names = metric_names();
+  bool measured = std::any_of(problem.metrics.begin(), problem.metrics.end(),
+                              [&](const auto& known) { return known.name == metric; });
+  if (!measured && std::find(names.begin(), names.end(), metric) != names.end())
+    out += fmt::format("; --set metrics.names={} measures it", metric);
+  return out;
+}
+
+// The Jacobian of Levenberg-Marquardt outlives its trial points. K-FAC's factors refuse coupled examples
+// themselves.
+void require_one_function(const Problem& problem, const RunConfig& config) {
+  const std::string& method = config.train.method;
+  if (method != "levenberg_marquardt") return;
+  bool before = problem.model.training();
+  problem.model.train(config.model.mode != "eval");
+  bool coupled = problem.model.couples_examples();
+  problem.model.train(before);
+  if (coupled)
+    fail_usage(fmt::format(
+        "{} = \"{}\": batch norm in training mode couples the examples of a batch, and its statistics change "
+        "with every point that this method tries; --set model.mode=eval trains without",
+        config.origin("train.method"), method));
+}
+
 Schedule schedule_of(const RunConfig& config, const MinimizeOptions& options, int64_t examples) {
   const TrainConfig& train = config.train;
   Schedule schedule;
@@ -178,16 +209,20 @@ void check_training(const Problem& problem, const RunConfig& config) {
     fail_usage(
         fmt::format("{} = {}: the model was exported for exactly {} examples, so it must be a multiple",
                     config.origin("train.batch_size"), batch_size, required));
+  require_one_function(problem, config);
   if (config.train.target.empty()) return;
   std::vector<Metric> known{{"loss", 0}};
   for (const auto& metric : problem.metrics) known.push_back({metric.name, 0});
   if (problem.test)
     for (size_t i = 0, count = known.size(); i < count; ++i) known.push_back({"test." + known[i].name, 0});
+  std::string remedy;
   try {
-    Target::parse(config.train.target).require_among(known);
+    Target target = Target::parse(config.train.target);
+    remedy = how_to_measure(problem, target.metric());
+    target.require_among(known);
   } catch (const Error& error) {
-    fail_usage(
-        fmt::format("{} = \"{}\": {}", config.origin("train.target"), config.train.target, error.what()));
+    fail_usage(fmt::format("{} = \"{}\": {}{}", config.origin("train.target"), config.train.target,
+                           error.what(), remedy));
   }
 }
 

@@ -1,8 +1,9 @@
 """`advise`: what it records, the run file it leaves, refusals."""
 
+import random
 import unittest
 
-from harness import USAGE, CliTest
+from harness import DONE, USAGE, CliTest, write_safetensors
 
 
 class Advise(CliTest):
@@ -28,6 +29,27 @@ class Advise(CliTest):
         self.tool("advise", *self.linear_problem(), "--race", "--budget", "300ge", "--candidates", "3", "--out", "d")
         trained = self.tool_json("train", "d/advised.toml", "--steps", "5", "--out", "t")
         self.assertLess(trained["training"]["final"]["loss"], trained["training"]["initial"]["loss"])
+
+    def test_what_can_run_is_what_train_accepts(self):
+        """Batch normalisation couples the examples of a batch in training mode alone, which advise does not measure in."""
+        rng = random.Random(2)
+        images = [rng.gauss(0, 1) for _ in range(24 * 36)]
+        write_safetensors(self.folder / "i.safetensors", {"inputs": ("F32", images, [24, 1, 6, 6]), "targets": ("I64", [i % 2 for i in range(24)])})
+        keys = ["input=1,6,6", "filters=2", "hidden=4", "outputs=2", "batch_norm=true"]
+        problem = ["--model", "cnn", *[word for key in keys for word in ("--set", f"model.{key}")], "--data", "i.safetensors", "--loss", "cross_entropy"]
+        result = self.tool_json("advise", *problem, "--out", "d")
+        self.assertTrue(any("evaluation mode" in note and "model.mode=eval" in note for note in result.get("notes", [])), result)
+        for choice in result["advice"]["ranking"]:
+            with self.subTest(method=choice["method"]):
+                process = self.start("train", *problem, "--method", choice["method"], "--batch-size", choice["batch_size"], "--steps", "1")
+                _, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, DONE if choice["runs"] else USAGE, f'{choice["reason"]}\n{err}')
+                self.assertEqual("model.mode=eval" in err, not choice["runs"], err)
+        still = self.tool_json("advise", *problem, "--set", "model.mode=eval", "--out", "e")
+        self.assertTrue(all(choice["runs"] for choice in still["advice"]["ranking"]))
+        self.assertNotIn("notes", still)
+        self.assertTrue(any("evaluation mode" in note for note in self.tool_json("check", *problem).get("notes", [])))
+        self.assertNotIn("notes", self.tool_json("check", *problem, "--set", "model.mode=eval"))
 
     def test_refusals(self):
         self.refused(USAGE, "advise", *self.linear_problem(), "--candidates", "1", "--out", "d", says="--candidates")
