@@ -102,6 +102,12 @@ bool says_out_of_memory(const std::string& message) {
          message.find("out of memory") != std::string::npos;
 }
 
+// The library names its own remedies; this one has a key of the run file.
+std::string with_remedy(const std::string& message) {
+  bool of_mode = message.find("model.train(false)") != std::string::npos;
+  return of_mode ? message + " (osculant: --set model.mode=eval)" : message;
+}
+
 int guarded_run(int argc, char** argv) {
   try {
     start_processes();
@@ -109,7 +115,7 @@ int guarded_run(int argc, char** argv) {
     end_processes();
     return status;
   } catch (const Error& error) {
-    return complain(exit_code(error.kind()), error.what());
+    return complain(exit_code(error.kind()), with_remedy(error.what()));
   } catch (const c10::Error& error) {
     std::string message = error.what_without_backtrace();
     if (says_out_of_memory(message)) return complain(exit_memory, "out of memory: " + message);

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "osculant/base/error.h"
+#include "osculant/base/text.h"
 #include "osculant/cli/command.h"
 
 namespace osculant::cli {
@@ -17,6 +19,11 @@ void set_model(RunConfig& config, const std::string& text) {
   std::string kind = text.substr(0, colon);
   const std::vector<std::string> zoo{"mlp", "autoencoder", "cnn", "resnet", "transformer"};
   if (std::find(zoo.begin(), zoo.end(), kind) == zoo.end()) {
+    std::string near = kind.find_first_of("./") == std::string::npos ? nearest_word(kind, zoo) : "";
+    if (!near.empty() && !std::filesystem::exists(text))
+      fail_usage(
+          fmt::format("--model {}: there is no such file, and no network is called {} (did you mean {}{}?)",
+                      text, kind, near, colon == std::string::npos ? "" : text.substr(colon)));
     config.set("model.kind", "exported", "--model");
     config.model.path = text;
     return;

@@ -123,6 +123,19 @@ std::vector<size_t> columns_of(const std::string& path, const std::vector<std::s
   return columns;
 }
 
+// What is no line of names, but was written by a program with other habits.
+void check_header(const std::string& path, const std::vector<std::string>& names) {
+  for (char separator : {';', '\t', '|'})
+    if (names.size() == 1 && names[0].find(separator) != std::string::npos)
+      fail_data(fmt::format("{}:1: columns are separated by {}, expected commas", path,
+                            separator == '\t' ? "tabs" : fmt::format("'{}'", separator)));
+  if (std::all_of(names.begin(), names.end(), [](const auto& name) { return number_of(name).has_value(); }))
+    fail_data(
+        fmt::format("{}:1: all column names are numbers ({}): the first line must name the columns, "
+                    "and this looks like an example",
+                    path, fmt::join(names, ", ")));
+}
+
 // Which columns are what.
 struct Layout {
   std::vector<std::string> header;
@@ -180,6 +193,7 @@ CsvTable load_csv(const std::string& path, const CsvOptions& options) {
   Records records(path, text);
   std::vector<std::string> fields;
   if (!records.next(fields)) fail_data(fmt::format("{}: is empty; expected a line of column names", path));
+  check_header(path, fields);
   Layout layout(path, fields, options);
   std::vector<double> inputs, targets;
   std::vector<std::string> labels;

@@ -43,6 +43,18 @@ TEST_F(Csv, TheLastColumnIsTheTarget) {
   EXPECT_TRUE(table.data.examples().targets[0].tensor.equal(numbers({3, 6}, 1)));
 }
 
+TEST_F(Csv, AFirstLineOfNumbersIsAnExampleAndNoNames) {
+  EXPECT_THAT(refusal("1,2.5,3\n4,5,6\n"), AllOf(HasSubstr(":1: all column names are numbers (1, 2.5, 3)"),
+                                                 HasSubstr("must name the columns")));
+  EXPECT_EQ(read("1,2,y\n4,5,6\n").inputs.size(), 2u);
+}
+
+TEST_F(Csv, OtherSeparatorsAreNamed) {
+  EXPECT_THAT(refusal("a;b;y\n1;2;3\n"), HasSubstr("separated by ';', expected commas"));
+  EXPECT_THAT(refusal("1;2;3\n4;5;6\n"), HasSubstr("separated by ';'"));
+  EXPECT_THAT(refusal("a\tb\n1\t2\n"), HasSubstr("separated by tabs"));
+}
+
 TEST_F(Csv, TargetsAndIgnoredColumnsByName) {
   auto table = read("id,y1,a,y2\nfirst,1,2,3\nsecond,4,5,6\n", {.targets = {"y2", "y1"}, .ignore = {"id"}});
   EXPECT_THAT(table.inputs, ElementsAre("a"));

@@ -26,7 +26,11 @@ void require_given(const std::string& value, const char* key, const std::string&
 Dataset idx_data(const std::string& images, const std::string& labels) {
   at::Tensor pixels = load_idx(images);
   if (pixels.dim() == 3) pixels = pixels.unsqueeze(1);
-  return Dataset(pixels.to(at::kFloat), load_idx(labels).to(at::kLong));
+  at::Tensor classes = load_idx(labels).to(at::kLong);
+  if (pixels.size(0) != classes.size(0))
+    fail_data(
+        fmt::format("{} has {} examples, and {} has {}", images, pixels.size(0), labels, classes.size(0)));
+  return Dataset(pixels.to(at::kFloat), classes);
 }
 
 // Data made by a rule; nothing when the kind names files.

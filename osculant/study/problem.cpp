@@ -142,15 +142,26 @@ void check_targets(const Model& model, const OutputLoss& loss, const Dataset& da
   loss->check(zeros, data.examples().to(model.device(), model.dtype()));
 }
 
+// The losses' word for where an entry is; what check_fit gives them begins with the data's first example.
+std::string with_rows(std::string message, const char* which, bool shuffled) {
+  constexpr std::string_view in_batch = "(position in its batch)";
+  size_t at = message.find(in_batch);
+  if (at == std::string::npos) return message;
+  return message.replace(at, in_batch.size(),
+                         fmt::format("(row of the {} data, the first is 0{})", which,
+                                     shuffled ? ", as they were shuffled" : ""));
+}
+
 // Both of these, with the data's file in the message.
 void check_fit(const Model& model, const OutputLoss& loss, const Dataset& data, const char* which,
-               const std::string& file) {
+               const std::string& file, bool shuffled) {
   try {
     try_on_a_few(model, loss, data, which);
     check_targets(model, loss, data);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::data || file.empty()) throw;
-    fail_data(fmt::format("{}: {}", file, error.what()));
+    if (error.kind() != ErrorKind::data) throw;
+    std::string message = with_rows(error.what(), which, shuffled);
+    fail_data(file.empty() ? message : fmt::format("{}: {}", file, message));
   }
 }
 
@@ -183,9 +194,10 @@ Problem load_problem(RunConfig& config) {
   auto [train, test] = load_data(config, seed);  // first: a text decides the size of its vocabulary
   Model model = build_model(config, device, dtype, seed);
   model.train(false);
-  check_fit(model, loss, train, "training", config.data.path);
+  bool shuffled = config.data.shuffle.value_or(false), split = config.data.test == "split";
+  check_fit(model, loss, train, "training", config.data.path, shuffled);
   if (test)
-    check_fit(model, loss, *test, "test", config.data.test == "split" ? config.data.path : config.data.test);
+    check_fit(model, loss, *test, "test", split ? config.data.path : config.data.test, shuffled && split);
   auto here = [&](const Dataset& data) { return data.to(device, dtype); };
   std::optional<Dataset> test_here;
   if (test) test_here = here(*test);

@@ -22,6 +22,10 @@ class BadFiles(CliTest):
         self.analyze(DATA, "absent.pt2", "--model", "absent.pt2", *problem[2:])
         self.analyze(DATA, "absent.safetensors", *problem[:2], "--data", "absent.safetensors", "--loss", "mse")
 
+    def test_a_network_by_a_name_that_is_near(self):
+        problem = self.linear_problem()
+        self.analyze(USAGE, ["no such file", "did you mean mlp:2-6-1?"], "--model", "mpl:2-6-1", *problem[2:])
+
     def test_truncated_program(self):
         problem = self.linear_problem()
         path = self.folder / "m.pt2"
@@ -95,6 +99,12 @@ class BadFiles(CliTest):
         write_safetensors(self.folder / "train.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("F32", [[1.0]] * 3)})
         self.analyze(DATA, ["train.safetensors", "4", "3"], *problem)
 
+    def test_images_and_labels_of_different_number(self):
+        (self.folder / "x").write_bytes(struct.pack(">HBBIII", 0, 8, 3, 3, 2, 2) + bytes(12))
+        (self.folder / "y").write_bytes(struct.pack(">HBBI", 0, 8, 1, 2) + bytes(2))
+        keys = [f"data.{key}" for key in ("kind=idx", "path=x", "labels=y", "flatten=true")]
+        self.analyze(DATA, ["/x has 3 examples", "/y has 2"], "--model", "mlp:4-2", "--loss", "cross_entropy", *[word for key in keys for word in ("--set", key)])
+
     def test_nan_in_data(self):
         problem = self.linear_problem()
         inputs = [[1.0, 2.0], [3.0, float("nan")]]
@@ -104,7 +114,8 @@ class BadFiles(CliTest):
     def test_label_out_of_range(self):
         problem = self.cloud_problem(examples=4)
         write_safetensors(self.folder / "clouds.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("I64", [0, 1, 2, 7])})
-        self.analyze(DATA, "7", *problem)
+        self.analyze(DATA, ["= 7 (row of the training data, the first is 0)", "[3]"], *problem)
+        self.analyze(DATA, "the first is 0, as they were shuffled)", *problem, "--set", "data.shuffle=true")
         write_safetensors(self.folder / "clouds.safetensors", {"inputs": ("F32", [[1.0, 2.0]] * 4), "targets": ("I64", [0, 1, -1, 2])})
         self.analyze(DATA, "-1", *problem)
 

@@ -304,6 +304,34 @@ class StopAndGoOn(CliTest):
         stamp = os.stat(self.folder / "t/parameters.safetensors").st_mtime_ns
         self.assertEqual(self.tool_json(*arguments), first)
         self.assertEqual(os.stat(self.folder / "t/parameters.safetensors").st_mtime_ns, stamp)
+        self.assertEqual(self.tool_json("train", "--resume", "--out", "t"), first)
+        self.assertEqual(self.tool_json("train", "--resume", "--out", "t", "--checkpoint-every", "2"), first)
+
+    def test_a_finished_run_is_not_taken_for_another(self):
+        self.tool(*self.long_run("--steps", "5"))
+        for other, says in (
+            (("--lr", "0.5"), ["train.options is { learning_rate = 0.5 }", "two runs"]),
+            (("--steps", "9"), ["train.steps is 9", "t/run.toml it was 5"]),
+            (("--seed", "3"), ["run.seed is 3"]),
+        ):
+            self.refused(USAGE, "train", "--resume", "--out", "t", *other, says=says)
+        self.refused(USAGE, "analyze", "--resume", "--out", "t", says=["t holds results of osculant train", "osculant analyze"])
+        self.refused(USAGE, "train", "--resume", "--out", "nothere", "--steps", "3", says=["nothere: there is no run to go on with"])
+        self.refused(USAGE, "train", "--resume", says="--out DIR")
+
+    def test_a_target_that_nothing_measures_names_what_would(self):
+        problem = [*self.cloud_problem(), "--method", "adam", "--steps", "1"]
+        says = ["no metric is called accuracy", "--set metrics.names=accuracy"]
+        self.refused(USAGE, "train", *problem, "--target", "accuracy>=0.9", says=says)
+        self.refused(USAGE, "train", *problem, "--target", "test.accuracy>=0.9", says=["--test-data FILE", says[1]])
+
+    def test_a_refused_run_leaves_nothing_behind(self):
+        write_safetensors(self.folder / "i.safetensors", {"inputs": ("F32", [float(i % 7) for i in range(8 * 64)], [8, 1, 8, 8]), "targets": ("I64", [0, 1] * 4)})
+        problem = ["--model", "cnn", "--set", "model.input=1,8,8", "--set", "model.filters=2,2", "--set", "model.hidden=4", "--set", "model.outputs=2", "--set", "model.batch_norm=true"]
+        problem += ["--data", "i.safetensors", "--loss", "cross_entropy", "--steps", "2", "--out", "t"]
+        self.refused(USAGE, "train", *problem, "--method", "kfac", says="--set model.mode=eval")
+        self.assertFalse((self.folder / "t").exists())
+        self.tool("train", *problem, "--method", "kfac", "--set", "model.mode=eval")
 
     def test_a_second_run_in_the_same_folder_is_refused(self):
         process = self.start(*self.long_run("--steps", "100000000"))
