@@ -344,9 +344,10 @@ std::string verdict_in_words(const MinimumEigenvalue& smallest) {
 }
 
 std::string Summary::brief_report() const {
-  std::string text = fmt::format("{}: loss {} -> {} in {} steps, {}, {} ge; stopped: {}", method,
-                                 format_number(initial_loss), format_number(final_loss), format_count(steps),
-                                 format_seconds(seconds), format_number(gradient_equivalents), message);
+  std::string text =
+      fmt::format("{}: loss {} -> {} in {} {}, {}, {} ge; stopped: {}", method, format_number(initial_loss),
+                  format_number(final_loss), format_count(steps), steps == 1 ? "step" : "steps",
+                  format_seconds(seconds), format_number(gradient_equivalents), message);
   if (reached && !*reached) text += " (target missed)";
   return text;
 }

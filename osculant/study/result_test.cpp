@@ -86,6 +86,14 @@ TEST(Result, NoLineSaysWhyNothingConvergedWhereNothingWasTried) {
   EXPECT_THAT(to_text(analysis_with(spectrum)), HasSubstr("Not converged: 100 products"));
 }
 
+TEST(Result, AnEntryKnownExactlyIsBetweenNothing) {
+  SparsityRecord sparsity{};
+  sparsity.scale = sparsity.largest_high = 1.266;
+  EXPECT_THAT(to_text(sparsity), HasSubstr("The largest entry is the scale."));
+  sparsity.largest_high = 1.5;
+  EXPECT_THAT(to_text(sparsity), HasSubstr("The largest entry is between the scale and 1.5."));
+}
+
 TEST(Result, WordsAboutCurvatureFollowTheBounds) {
   EXPECT_THAT(to_text(analysis_with(spectrum_with(-1, 0.1))), HasSubstr("negative curvature is certain"));
   EXPECT_THAT(to_text(analysis_with(spectrum_with(-1, 2))), HasSubstr("cannot be told from zero"));
