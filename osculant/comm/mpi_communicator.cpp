@@ -61,7 +61,9 @@ class Pieces {
   int64_t bytes_of(int rank) const { return begins_[rank + 1] - begins_[rank]; }
   char* whole() { return static_cast<char*>(whole_.data_ptr()); }
   char* piece(int rank) { return whole() + begins_[rank]; }
-  void keep(const at::Tensor& mine, int rank) { std::memcpy(piece(rank), data(mine), bytes_of(rank)); }
+  void keep(const at::Tensor& mine, int rank) {
+    if (bytes_of(rank) > 0) std::memcpy(piece(rank), data(mine), bytes_of(rank));
+  }
   const void* data(const at::Tensor& mine) {
     mine_ = flat_on_host(mine);
     return mine_.const_data_ptr();

@@ -73,6 +73,21 @@ at::Tensor RecordTensors::tensor(const std::string& record, const Placement& pla
   return at->second;
 }
 
+// Tensors of one record follow each other, but for files made to have everything read again and again.
+at::Tensor RecordTensors::bytes_of(const std::string& record, const std::string& where) {
+  if (last_.defined() && record == last_record_) return last_;
+  auto size = static_cast<int64_t>(archive_.size(record));
+  read_ += size;
+  if (read_ > most_times * static_cast<int64_t>(archive_.bytes()) + most_expanded)
+    fail_data(fmt::format(
+        "{}: the records up to this one take {} bytes to read, more than {} times the {} of the file", where,
+        read_, most_times, archive_.bytes()));
+  last_ = at::empty({size}, at::kByte);
+  last_record_ = record;
+  archive_.read(record, last_.data_ptr());
+  return last_;
+}
+
 at::Tensor RecordTensors::read(const std::string& record, const Placement& p, const std::string& where) {
   if (!archive_.has(record)) fail_data(fmt::format("{}: its record {} is missing", where, record));
   check_numbers(p, where);
@@ -89,11 +104,12 @@ at::Tensor RecordTensors::read(const std::string& record, const Placement& p, co
         fmt::format("{}: the tensors up to this one take {} bytes, more than {} times the {} of the file",
                     where, given_, most_times, archive_.bytes()));
   if (*count == 0) return at::empty(p.sizes, p.dtype);
-  auto bytes = at::empty({static_cast<int64_t>(archive_.size(record))}, at::kByte);
-  archive_.read(record, bytes.data_ptr());
-  auto whole = bytes.narrow(0, 0, available * element).view(p.dtype);
-  if (p.dtype == at::kBool) check_flags(whole, where);
-  return whole.as_strided(p.sizes, p.strides, p.offset).clone(at::MemoryFormat::Contiguous);
+  auto stored = p.dtype == at::kBool ? at::kByte : p.dtype;
+  auto whole = bytes_of(record, where).narrow(0, 0, available * element).view(stored);
+  auto values = whole.as_strided(p.sizes, p.strides, p.offset).clone(at::MemoryFormat::Contiguous);
+  if (p.dtype != at::kBool) return values;
+  check_flags(values, where);
+  return values.view(at::kBool);
 }
 
 }  // namespace osculant

@@ -35,9 +35,13 @@ class RecordTensors {
  private:
   at::Tensor read(const std::string& record, const Placement& placement, const std::string& where);
 
+  at::Tensor bytes_of(const std::string& record, const std::string& where);
+
   const ZipFile& archive_;
   std::map<std::pair<std::string, Placement>, at::Tensor> known_;
-  int64_t given_ = 0;  // bytes of all tensors so far
+  int64_t given_ = 0, read_ = 0;  // bytes of all tensors so far, and of the records read for them
+  std::string last_record_;
+  at::Tensor last_;  // its bytes
 };
 
 }  // namespace osculant

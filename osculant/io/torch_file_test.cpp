@@ -131,6 +131,20 @@ TEST_F(TorchFile, ManyViewsOfOneRecordAreNoWayToFillMemory) {
               HasSubstr("more than 16 times"));
 }
 
+TEST_F(TorchFile, RecordsAreReadAgainAndAgainByFew) {
+  std::string half(1 << 22, '\0');
+  write_bytes(path_, zip_of({{"a/b", half}, {"a/c", half}}));
+  ZipFile archive(path_);
+  RecordTensors records(archive);
+  for (int64_t i = 0; i < 1000; ++i) records.tensor("b", {{1}, {1}, i, at::kFloat}, "here");
+  EXPECT_THAT(refusal([&] {
+                for (int64_t i = 0; i < 100; ++i)
+                  for (const char* record : {"b", "c"})
+                    records.tensor(record, {{1}, {1}, 1000 + i, at::kFloat}, "here");
+              }),
+              HasSubstr("bytes to read, more than 16 times"));
+}
+
 TEST_F(TorchFile, FlagsAreZeroOrOne) {
   write_bytes(path_, zip_of({{"a/b", "\x01\x02"s}}));
   ZipFile archive(path_);
@@ -191,6 +205,14 @@ TEST(TorchPickle, NothingElseIsBuiltOrCalled) {
   EXPECT_THAT(refused_pickle(dict(tensor("QInt8Storage"))), HasSubstr("QInt8Storage"));
   EXPECT_THAT(refused_pickle(dict(tensor("FloatStorage", text("x") + "\x85"))),
               HasSubstr("expected a whole number"));
+}
+
+TEST(TorchPickle, WhatIsRecalledIsShort) {
+  std::string sizes = "(";
+  for (int i = 0; i < 65; ++i) sizes += "K\x01";
+  EXPECT_THAT(refused_pickle(dict(tensor("FloatStorage", sizes + "t"))), HasSubstr("65 dimensions"));
+  EXPECT_THAT(refused_pickle("\x80\x02}"s + text(std::string(1025, 'a')) + tensor() + "s."),
+              HasSubstr("a name of 1025 bytes"));
 }
 
 TEST(TorchPickle, DamageIsNamedByItsByte) {

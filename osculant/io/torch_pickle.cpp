@@ -283,8 +283,16 @@ class Machine {
     for (size_t i = 0; i < items.size(); i += 2) {
       if (items[i]->kind != Kind::text)
         bad(fmt::format("a key of its dict is {}, expected a text", word_for(items[i]->kind)));
-      dict.entries.emplace_back(items[i]->text, items[i + 1]);
+      dict.entries.emplace_back(name_of(*items[i]), items[i + 1]);
     }
+  }
+
+  // A text that may be recalled and is copied each time.
+  const std::string& name_of(const Value& value) const {
+    constexpr size_t longest_name = 1024;
+    if (value.text.size() > longest_name)
+      bad(fmt::format("has a name of {} bytes, at most {} can be", value.text.size(), longest_name));
+    return value.text;
   }
 
   // ("storage", torch.FloatStorage, "0", "cpu", 6). How long it is, its record tells.
@@ -301,7 +309,7 @@ class Machine {
       storage.tensor.placement.dtype = candidate.dtype;
     }
     if (!known) bad(fmt::format("has a storage of {}", type));
-    storage.tensor.record = "data/" + item(id, 2, Kind::text).text;
+    storage.tensor.record = "data/" + name_of(item(id, 2, Kind::text));
   }
 
   void call() {
@@ -326,7 +334,11 @@ class Machine {
     }
   }
 
+  // No more than a tensor has dimensions: whoever recalls a long list has it copied.
   std::vector<int64_t> integers(const Value& list) const {
+    constexpr size_t most_dimensions = 64;
+    if (list.items.size() > most_dimensions)
+      bad(fmt::format("gives a tensor {} dimensions, at most {} can be", list.items.size(), most_dimensions));
     std::vector<int64_t> values;
     for (size_t i = 0; i < list.items.size(); ++i) values.push_back(item(list, i, Kind::integer).integer);
     return values;

@@ -92,6 +92,11 @@ Share VectorSpace::rows_held() const {
   return dealt() ? share_of(size_, *processes_) : Share{0, size_};
 }
 
+int64_t VectorSpace::most_rows_held() const {
+  int64_t processes = dealt() ? processes_->size() : 1;
+  return std::max<int64_t>(1, (size_ + processes - 1) / processes);
+}
+
 double VectorSpace::sum(double part) const {
   if (!dealt()) return part;
   Tensor whole = at::full({1}, part, at::kDouble);

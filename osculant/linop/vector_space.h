@@ -30,6 +30,8 @@ class VectorSpace {
   VectorSpace dealt_to(const Communicator& processes) const;
   bool dealt() const { return processes_ != nullptr; }
   int64_t local_size() const { return rows_held().size(); }
+  // The most that any process holds: what all of them plan memory by.
+  int64_t most_rows_held() const;
   Share rows_held() const;
   at::TensorOptions options() const { return options_; }
   at::ScalarType dtype() const { return c10::typeMetaToScalarType(options_.dtype()); }

@@ -1,6 +1,7 @@
 #include "osculant/model/exported_call_checks.h"
 
-#include <ATen/core/Tensor.h>
+#include <ATen/ATen.h>
+#include <ATen/ScalarOps.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -110,6 +111,48 @@ std::string lstm_sizes(const std::vector<c10::IValue>& arguments) {
   return arguments.size() == 9 && arguments[1].isTensorList() ? LstmSizes(arguments).error() : "";
 }
 
+// repeat_interleave (repeats, ...) or (tensor, repeats, ...): libtorch adds the repeats up in 64 bits without
+// a look at overflow, and makes a result of that size.
+std::string repetitions(const std::vector<c10::IValue>& arguments) {
+  constexpr double most = 1ll << 40;
+  size_t which = arguments.size() > 2 ? 1 : 0;
+  if (arguments.size() <= which || !arguments[which].isTensor()) return "";
+  const auto& repeats = arguments[which].toTensor();
+  if (!repeats.defined() || !c10::isIntegralType(repeats.scalar_type(), false)) return "";
+  double total = repeats.to(at::kDouble).sum().item<double>();
+  return total <= most ? "" : fmt::format("asks for {:g} repetitions, at most {:g} can be", total, most);
+}
+
+// native_group_norm (input, weight, bias, N, C, HxW, ...): the product of the sizes may overflow to the size
+// of the input.
+std::string group_norm_sizes(const std::vector<c10::IValue>& arguments) {
+  if (arguments.size() < 6) return "";
+  int64_t entries = 1;
+  bool fits = true;
+  for (size_t i = 3; i < 6; ++i) {
+    int64_t size = arguments[i].toInt();
+    fits = fits && size >= 0 && !__builtin_mul_overflow(entries, size, &entries);
+  }
+  if (fits && entries == arguments[0].toTensor().numel()) return "";
+  return fmt::format("its input has shape [{}], and is said to be {} x {} x {}",
+                     fmt::join(arguments[0].toTensor().sizes(), ", "), arguments[3].toInt(),
+                     arguments[4].toInt(), arguments[5].toInt());
+}
+
+// div (a, b, rounding_mode) by truncation: the processor ends the process at the least integer divided by -1.
+std::string truncated_quotient(const std::vector<c10::IValue>& arguments) {
+  if (arguments.size() < 3 || !arguments[2].isString() || arguments[2].toStringRef() != "trunc") return "";
+  auto tensor_of = [](const c10::IValue& value) {
+    return value.isTensor() ? value.toTensor() : at::scalar_to_tensor(value.toScalar());
+  };
+  at::Tensor a = tensor_of(arguments[0]), b = tensor_of(arguments[1]);
+  auto type = at::result_type(a, b);
+  if (type != at::kInt && type != at::kLong) return "";
+  int64_t least = type == at::kInt ? INT32_MIN : INT64_MIN;
+  bool ends = a.to(at::kLong).eq(least).any().item<bool>() && b.eq(-1).any().item<bool>();
+  return ends ? fmt::format("divides {} by -1, which has no quotient of its type", least) : "";
+}
+
 struct CheckRule {
   std::string_view name;
   CallCheck check;
@@ -127,6 +170,10 @@ constexpr CheckRule check_rules[] = {
     {"aten::chunk", number_of_parts},
     {"aten::unsafe_chunk", number_of_parts},
     {"aten::lstm", lstm_sizes},
+    {"aten::repeat_interleave", repetitions},
+    {"aten::native_group_norm", group_norm_sizes},
+    {"aten::div", truncated_quotient},
+    {"aten::div_", truncated_quotient},
     {"aten::matrix_power", power_of_matrix},
     {"aten::linalg_matrix_power", power_of_matrix},
 };

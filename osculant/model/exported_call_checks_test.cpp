@@ -80,6 +80,49 @@ TEST(ExportedCallChecks, SizesOfAnLstmAreChecked) {
   EXPECT_THAT(refusal(0, [](auto& call) { call[4] = INT64_MAX; }), HasSubstr("layers and 16 weights"));
 }
 
+TEST(ExportedCallChecks, SumsAndProductsThatOverflow) {
+  using Arguments = std::vector<c10::IValue>;
+  auto repeat = check_of("aten::repeat_interleave");
+  ASSERT_NE(repeat, nullptr);
+  int64_t quarter = int64_t{1} << 62;
+  Tensor wraps = at::tensor({quarter, quarter, quarter, quarter + 5}), few = at::tensor({2, 0, 1}, at::kLong);
+  EXPECT_EQ(repeat(Arguments{few, c10::IValue()}), "");
+  EXPECT_EQ(repeat(Arguments{at::ones({3}), few, c10::IValue(), c10::IValue()}), "");
+  EXPECT_EQ(repeat(Arguments{at::ones({3}), int64_t{2}, c10::IValue(), c10::IValue()}), "");
+  EXPECT_THAT(repeat(Arguments{wraps, c10::IValue()}), HasSubstr("repetitions"));
+  EXPECT_THAT(repeat(Arguments{at::ones({4}), wraps, c10::IValue(), c10::IValue()}),
+              HasSubstr("repetitions"));
+
+  auto norm = check_of("aten::native_group_norm");
+  ASSERT_NE(norm, nullptr);
+  auto sizes = [&](const Tensor& input, int64_t N, int64_t C, int64_t HxW) {
+    return norm(Arguments{input, c10::IValue(), c10::IValue(), N, C, HxW, int64_t{1}, 1e-5});
+  };
+  EXPECT_EQ(sizes(at::ones({2, 4, 3}), 2, 4, 3), "");
+  EXPECT_EQ(sizes(at::ones({2, 4, 3}), 2, 4, 4),
+            "its input has shape [2, 4, 3], and is said to be 2 x 4 x 4");
+  EXPECT_NE(sizes(at::ones({0}), 1, 4, quarter), "");
+  EXPECT_NE(sizes(at::ones({4}), -1, -4, 1), "");
+}
+
+TEST(ExportedCallChecks, QuotientsThatNoIntegerHolds) {
+  using Arguments = std::vector<c10::IValue>;
+  for (const char* name : {"aten::div", "aten::div_"}) {
+    auto check = check_of(name);
+    ASSERT_NE(check, nullptr);
+    Tensor least = at::tensor({int64_t{1}, INT64_MIN}), signs = at::tensor({int64_t{2}, int64_t{-1}});
+    EXPECT_THAT(check(Arguments{least, signs, "trunc"}), HasSubstr("-9223372036854775808 by -1"));
+    EXPECT_THAT(check(Arguments{least, int64_t{-1}, "trunc"}), HasSubstr("by -1"));
+    EXPECT_THAT(check(Arguments{at::full({}, INT32_MIN, at::kInt), at::full({}, -1, at::kInt), "trunc"}),
+                HasSubstr("-2147483648 by -1"));
+    EXPECT_EQ(check(Arguments{least, signs, "floor"}), "");
+    EXPECT_EQ(check(Arguments{least, signs, c10::IValue()}), "");
+    EXPECT_EQ(check(Arguments{least.to(at::kDouble), signs, "trunc"}), "");
+    EXPECT_EQ(check(Arguments{least, signs.abs(), "trunc"}), "");
+    EXPECT_EQ(check(Arguments{least, signs}), "");
+  }
+}
+
 TEST(ExportedCallChecks, PowersOfMatricesEnd) {
   auto check = check_of("aten::linalg_matrix_power");
   ASSERT_NE(check, nullptr);

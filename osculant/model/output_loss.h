@@ -39,8 +39,8 @@ class OutputLoss {
     // (d2 sum / dz2) V, shaped like outputs. The default differentiates `sum` twice.
     virtual Outputs hessian_product(const Outputs& outputs, const Batch& batch, const Outputs& V) const;
     // S [N, D, C] with S S' = d2 sum / dz2 of each example, D entries of its output, and r [N, C], the least
-    // with S r = w, for w = d sum / dz [N, D]. None where no form of them is known that is cheaper than
-    // eigenvectors.
+    // with S r = w, for w = d sum / dz [N, D], but for what underflows. None where no form of them is known
+    // that is cheaper than eigenvectors.
     struct Root {
       Tensor S, r;
     };

@@ -1,7 +1,7 @@
 // What holds of every method that the table of methods names.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
+#include <torch/nn.h>
 
 #include <cmath>
 #include <filesystem>
@@ -209,6 +209,27 @@ TEST_P(EveryMethod, scales_groups_or_says_why_not) {
       {at::ones({12}, f64()), at::zeros({6}, f64()), at::full({6}, 0.5, f64()), at::zeros({1}, f64())});
   EXPECT_LT(relative_difference(grouped.layout().theta() - start, share * (plain.layout().theta() - start)),
             1e-12);
+}
+
+// Running statistics move with every forward pass in training mode, that of a trial point too, under graphs
+// that are kept for products.
+TEST_P(EveryMethod, trains_with_batch_normalisation_or_says_why_not) {
+  torch::manual_seed(4);
+  torch::nn::Sequential net(torch::nn::Linear(2, 6), torch::nn::BatchNorm1d(6), torch::nn::Tanh(),
+                            torch::nn::Linear(6, 1));
+  net->to(at::kDouble);
+  auto data = testing::small_data();
+  for (int64_t batch_size : {0, 8}) {
+    Objective objective(Model(net), MeanSquaredError(), data.full());
+    try {
+      Stepper stepper(objective, method(), {.batch_size = batch_size});
+      for (int i = 0; i < 4; ++i) EXPECT_TRUE(stepper.step().finite);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::usage) << error.what();
+      EXPECT_THAT(error.what(), HasSubstr("batch norm"));
+      EXPECT_THAT(GetParam(), ::testing::AnyOf("kfac", "ekfac"));
+    }
+  }
 }
 
 // A loss that is not finite once: no step, no trace of it, and the run goes on with the bits it would have

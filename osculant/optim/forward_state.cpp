@@ -48,11 +48,11 @@ bool ForwardState::Snapshot::operator==(const Snapshot& other) const {
                     [](const Tensor& a, const Tensor& b) { return a.equal(b); });
 }
 
+// Past autograd's count of versions: a graph that is kept for products has running statistics among its saved
+// tensors, and where they were updated its derivatives do not depend on them.
 void ForwardState::restore(const Snapshot& snapshot) const {
   torch::NoGradGuard no_grad;
-  // A graph that holds a buffer is spoilt by a write to it, even of the same numbers.
-  for (size_t i = 0; i < snapshot.buffers.size(); ++i)
-    if (!buffers_[i].equal(snapshot.buffers[i])) buffers_[i].copy_(snapshot.buffers[i]);
+  for (size_t i = 0; i < snapshot.buffers.size(); ++i) buffers_[i].variable_data().copy_(snapshot.buffers[i]);
   restore_generator(snapshot);
 }
 

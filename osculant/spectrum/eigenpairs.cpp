@@ -95,14 +95,14 @@ class Eigensolver {
 
   LanczosSettings settings() const {
     int64_t n = A_.cols(), entry = static_cast<int64_t>(space_.options().dtype().itemsize()),
-            bytes = space_.local_size() * entry;
+            bytes = space_.most_rows_held() * entry;
     int64_t least = std::min(n, wanted_ + std::max<int64_t>(8, wanted_ / 2));
     int64_t capacity = options_.krylov_dimension;
     if (capacity > 0 && capacity < std::min(n, wanted_ + 4))
       fail_option("krylov_dimension", fmt::format("{}", capacity),
                   fmt::format(">= {} for {} eigenpairs", std::min(n, wanted_ + 4), wanted_));
     if (capacity == 0) {
-      int64_t most = std::max(options_.basis_bytes / std::max<int64_t>(bytes, 1) - 1, least);
+      int64_t most = std::max(options_.basis_bytes / bytes - 1, least);
       capacity = std::min(std::max<int64_t>(100, 15 * wanted_), most);
     }
     capacity = std::min(capacity, n);

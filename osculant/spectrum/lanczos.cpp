@@ -169,7 +169,8 @@ double Lanczos::keep_orthogonal(int64_t j, double norm) {
   auto above = [&](double limit) { return [limit](double omega) { return std::abs(omega) > limit; }; };
   bool lost = std::any_of(omega_.begin(), omega_.end(), above(settings_.orthogonality));
   if (!lost && !again_) return norm;
-  auto stretched = above(std::min(settings_.orthogonality, std::pow(space_.epsilon(), 0.75)));
+  double stretch_limit = std::min(settings_.orthogonality, std::pow(space_.epsilon(), 0.75));
+  auto stretched = above(stretch_limit);
   auto first = std::find_if(omega_.begin(), omega_.end(), stretched);
   auto last = std::find_if(omega_.rbegin(), omega_.rend(), stretched);
   int64_t begin = first - omega_.begin(), end = omega_.rend() - last;
@@ -181,15 +182,22 @@ double Lanczos::keep_orthogonal(int64_t j, double norm) {
   stretch_end_ = end;
   again_ = lost && !settings_.full;
   Tensor removed = at::zeros({j + 1}, at::kDouble);
+  // V'V is I to the limit only: of what a pass removes, that share comes back.
+  double kept_back = 0;
   for (int pass = 0; pass < 3; ++pass) {
     double before = norm;
-    norm = orthogonalise(j + 1, begin, end, &removed);
-    if (norm > 0.7 * before) break;  // nothing cancelled (Daniel et al. 1976)
+    Tensor coefficients = at::zeros({j + 1}, at::kDouble);
+    norm = orthogonalise(j + 1, begin, end, &coefficients);
+    removed += coefficients;
+    kept_back = settings_.orthogonality * coefficients.norm().item<double>() / norm;
+    // Nothing cancelled (Daniel et al. 1976), and nothing to speak of is left.
+    if (norm > 0.7 * before && kept_back <= stretch_limit) break;
     begin = 0;
     end = j + 1;
   }
   removed_.emplace_back(j, removed);
-  std::fill(omega_.begin() + begin, omega_.begin() + end, space_.epsilon());
+  for (auto& omega : omega_) omega += std::copysign(kept_back, omega);
+  std::fill(omega_.begin() + begin, omega_.begin() + end, space_.epsilon() + kept_back);
   return norm;
 }
 

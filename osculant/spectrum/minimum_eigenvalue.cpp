@@ -32,17 +32,15 @@ class Oracle {
   MinimumEigenvalue run() {
     lanczos_.start();
     while (!decided_) step();
-    if (lanczos_.size() > 0) {
-      Tensor v = lanczos_.combine(lowest_.unsqueeze(1)).squeeze(1);
-      result_.vector = v / H_.domain().norm(v);
-    }
-    result_.products = lanczos_.steps();
+    if (lanczos_.size() > 0 && !result_.vector.defined()) result_.vector = lowest_vector();
+    result_.products += lanczos_.steps();
     return std::move(result_);
   }
 
  private:
   static int64_t capacity(const LinearOperator& H, const MinimumEigenvalueOptions& options) {
-    int64_t vector = H.domain().local_size() * static_cast<int64_t>(H.domain().options().dtype().itemsize());
+    int64_t vector =
+        H.domain().most_rows_held() * static_cast<int64_t>(H.domain().options().dtype().itemsize());
     return std::max<int64_t>(2, std::min({H.cols(), options.max_products, options.basis_bytes / vector - 1}));
   }
 
@@ -65,13 +63,12 @@ class Oracle {
     double bottom = result_.value, tolerance = options_.tolerance;
     auto value = format_number(bottom), probability = format_number(result_.failure_probability);
     if (bottom <= -tolerance / 2 && bottom < -noise_)
-      decide(Verdict::negative,
-             fmt::format("curvature {} <= -{} / 2 after {} products", value, tolerance, q));
+      decide_negative();
     else if (noise_ < tolerance && result_.failure_probability <= options_.failure_probability)
       decide(Verdict::certified,
-             fmt::format("smallest eigenvalue >= -{} except with probability {}; lowest seen {} "
-                         "after {} products",
-                         tolerance, probability, value, q));
+             fmt::format("smallest eigenvalue >= -{}{}; lowest seen {} after {} products", tolerance,
+                         result_.failure_probability > 0 ? " except with probability " + probability : "",
+                         value, q));
     else if (last)
       decide(
           Verdict::unknown,
@@ -82,6 +79,31 @@ class Oracle {
                     "{} after {} products; lowest seen {}, an eigenvalue < -{} is missing with probability "
                     "up to {}",
                     interrupted ? "interrupted" : "stopped", q, value, tolerance, probability));
+  }
+
+  // By a product of its own: v'Hv is what it is, however the basis came about.
+  void decide_negative() {
+    result_.vector = lowest_vector();
+    Tensor Hv = H_.apply(result_.vector);
+    ++result_.products;
+    double ritz = result_.value, curvature = H_.domain().dot(result_.vector, Hv);
+    result_.value = curvature;
+    auto value = format_number(curvature);
+    if (curvature <= -options_.tolerance / 2)
+      decide(
+          Verdict::negative,
+          fmt::format(
+              "a direction with curvature {} was found, beyond half of the tolerance {}, after {} products",
+              value, options_.tolerance, lanczos_.steps()));
+    else
+      decide(Verdict::unknown,
+             fmt::format("the Ritz value {} belongs to a direction with curvature {} after {} products",
+                         format_number(ritz), value, lanczos_.steps()));
+  }
+
+  Tensor lowest_vector() const {
+    Tensor v = lanczos_.combine(lowest_.unsqueeze(1)).squeeze(1);
+    return v / H_.domain().norm(v);
   }
 
   void look() {

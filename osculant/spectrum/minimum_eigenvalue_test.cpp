@@ -1,6 +1,7 @@
 #include "osculant/spectrum/minimum_eigenvalue.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -57,6 +58,23 @@ TEST(MinimumEigenvalue, IsSeldomWrong) {
     wrong += minimum_eigenvalue_oracle(*H, {.tolerance = 0.1, .seed = seed}).verdict != Verdict::negative;
   }
   EXPECT_LE(wrong, 2);
+}
+
+// Spectra that fall below rounding, as those of trained networks do: the recurrence comes to the end of what
+// it can tell apart long before the products are spent.
+TEST(MinimumEigenvalue, MakesUpNoCurvatureWhereTheSpectrumDecays) {
+  for (double decades : {8., 12., 16., 24.})
+    for (uint64_t seed = 0; seed < 10; ++seed) {
+      SCOPED_TRACE(fmt::format("{} decades, seed {}", decades, seed));
+      auto e = at::logspace(1, 1 - decades, 330, 10, at::kDouble);
+      e[200] = -1e-5;
+      auto H = rotated_diagonal(e, seed);
+      auto result = minimum_eigenvalue_oracle(*H, {.tolerance = 1e-3, .seed = seed});
+      EXPECT_EQ(result.verdict, Verdict::certified) << result.message;
+      EXPECT_GE(result.value, -1e-5 - 1e-12);
+      EXPECT_NEAR(result.vector.dot(H->apply(result.vector)).item<double>(), result.value, 1e-12);
+      EXPECT_NEAR(result.vector.norm().item<double>(), 1, 1e-12);
+    }
 }
 
 TEST(MinimumEigenvalue, SaysUnknownWhereItIs) {

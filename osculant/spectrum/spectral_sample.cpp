@@ -102,8 +102,8 @@ class Sampler {
 
   LanczosSettings settings() const {
     auto entry = static_cast<int64_t>(space_.options().dtype().itemsize());
-    int64_t bytes = space_.local_size() * entry;
-    int64_t most = std::max<int64_t>(options_.basis_bytes / std::max<int64_t>(bytes, 1) - 1, 2);
+    int64_t bytes = space_.most_rows_held() * entry;
+    int64_t most = std::max<int64_t>(options_.basis_bytes / bytes - 1, 2);
     int64_t capacity = std::min({options_.steps, most, std::max<int64_t>(sample_.rest(), 2)});
     bool stays_in_cache = capacity * sample_.size * entry <= int64_t{2} << 20;
     return {capacity, std::sqrt(space_.epsilon()), stays_in_cache};

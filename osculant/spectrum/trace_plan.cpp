@@ -33,7 +33,7 @@ int64_t columns_for(const TraceOptions& options) {
 
 int64_t TracePlan::most_columns(const TraceOptions& options, const VectorSpace& space) {
   auto entry = static_cast<int64_t>(space.options().dtype().itemsize());
-  int64_t columns_that_fit = options.sketch_bytes / (3 * entry * std::max<int64_t>(space.local_size(), 1));
+  int64_t columns_that_fit = options.sketch_bytes / (3 * entry * space.most_rows_held());
   return std::min(columns_for(options), columns_that_fit);
 }
 

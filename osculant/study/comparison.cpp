@@ -244,7 +244,6 @@ PlanRecord plan_comparison(const Problem& problem, RunConfig& config) {
     fail_usage("train.budget is not given: a comparison needs one, --budget 60s (or 500ge)");
   Budget budget = minimize_options(problem, training_config(config, entries.front(), {}, 0)).budget;
   GradientCost gradient = measure_gradient(problem, training_objective(problem, config));
-  auto dtype_bytes = static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
   PlanRecord plan;
   double budgets = 0;
   for (const auto& entry : entries) {
@@ -253,8 +252,8 @@ PlanRecord plan_comparison(const Problem& problem, RunConfig& config) {
     auto trials = static_cast<double>(values_to_try(entry, config).size());
     budgets += trials * *config.compare.tuning_share + static_cast<double>(*config.compare.seeds);
     int64_t batch = resolve_batch_size(own.train.batch_size, problem.train.size());
-    ProblemSize size{problem.model.parameters(), problem.train.size(), 1, batch, dtype_bytes};
-    plan.bytes += 3 * size.parameters * dtype_bytes + gradient.bytes +
+    ProblemSize size = problem_size(problem, batch);
+    plan.bytes += 3 * size.parameters * size.bytes_per_number + gradient.bytes +
                   static_cast<int64_t>(find_method(entry.method).memory.value(size));
   }
   bool timed = budget.unit == Budget::Unit::seconds;

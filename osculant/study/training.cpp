@@ -139,14 +139,13 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
   MinimizeOptions options = minimize_options(problem, config);
   Objective objective = training_objective(problem, config);
   GradientCost gradient = measure_gradient(problem, objective);
-  auto dtype_bytes = static_cast<int64_t>(problem.model.layout().options().dtype().itemsize());
-  ProblemSize size{problem.model.parameters(), problem.train.size(), 1, options.batch_size, dtype_bytes};
+  ProblemSize size = problem_size(problem, options.batch_size);
   const MethodInfo& method = find_method(config.train.method);
   double examples = static_cast<double>(problem.train.size()),
          batch = static_cast<double>(options.batch_size);
   // Each step's gradient has the regularisers in it, and so has the one uphill.
   double uphill = options.sharpness_radius > 0 ? gradient.gradient_equivalents : 0;
-  double ge_a_step = method.cost.value(size) +
+  double ge_a_step = step_price(method, problem, objective, size) +
                      size.share() * (gradient.gradient_equivalents - 1 + gradient.advance + uphill);
   double seconds_a_ge = gradient.seconds;
   double steps = planned_steps(options, ge_a_step, std::ceil(examples / batch));
@@ -156,8 +155,8 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
   record.gradient_equivalents = timed ? options.budget.amount / seconds_a_ge : steps * ge_a_step;
   record.seconds = timed ? options.budget.amount : record.gradient_equivalents * seconds_a_ge;
   // theta, its copy and one gradient, the method's own, and the graph of a piece with its workspace.
-  record.bytes =
-      3 * size.parameters * dtype_bytes + static_cast<int64_t>(method.memory.value(size)) + gradient.bytes;
+  record.bytes = 3 * size.parameters * size.bytes_per_number +
+                 static_cast<int64_t>(method.memory.value(size)) + gradient.bytes;
   record.budget = problem.memory_budget;
   record.words =
       fmt::format("{} on batches of {} of {} examples, about {} ge and {} a step", config.train.method,

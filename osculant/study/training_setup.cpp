@@ -1,15 +1,18 @@
 #include "osculant/study/training_setup.h"
 
 #include <fmt/format.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "osculant/base/error.h"
 #include "osculant/base/memory.h"
 #include "osculant/base/stopwatch.h"
 #include "osculant/comm/communicator.h"
 #include "osculant/objective/weight_decay.h"
+#include "osculant/optim/forward_state.h"
 #include "osculant/optim/regularizer_table.h"
 #include "osculant/study/named_options.h"
 
@@ -245,6 +248,51 @@ GradientCost measure_gradient(const Problem& problem, const Objective& objective
   plain.value_and_gradient();
   cost.seconds = world_communicator().of_first(watch.seconds()) / share;
   return cost;
+}
+
+namespace {
+
+// Enough for batch normalisation, or as many as a program was exported for.
+int64_t few_examples(const Problem& problem) {
+  int64_t required = problem.model.required_batch_size();
+  return std::min(required > 0 ? required : int64_t{4}, problem.train.size());
+}
+
+}  // namespace
+
+ProblemSize problem_size(const Problem& problem, int64_t batch_size) {
+  ProblemSize size{problem.model.parameters(), problem.train.size(), 0, batch_size,
+                   static_cast<int64_t>(problem.model.layout().options().dtype().itemsize())};
+  Batch batch = problem.train.range(0, few_examples(problem));
+  ForwardState state(problem.objective(batch.size()));
+  auto before = state.snapshot();
+  torch::NoGradGuard no_grad;
+  for (const auto& z : problem.model.forward(batch)) size.outputs += z.numel() / batch.size();
+  state.restore(before);
+  return size;
+}
+
+double step_price(const MethodInfo& method, const Problem& problem, const Objective& objective,
+                  const ProblemSize& size) {
+  if (!method.make({}).make(objective).direction->needs().jacobian) return method.cost.value(size);
+  Batch few = problem.train.range(0, few_examples(problem));
+  ForwardState state(objective);
+  auto before = state.snapshot();
+  auto linearization =
+      objective.without_regularizers().on(few).linearize({.gradient = true, .jacobian = true});
+  linearization->gradient();
+  double start = objective.ledger().gradient_equivalents();
+  linearization->gauss_newton_root([](const Tensor&, const Tensor&) {});
+  double spent = objective.ledger().gradient_equivalents() - start;
+  state.restore(before);
+  auto examples = static_cast<double>(few.size());
+  double passes = spent * static_cast<double>(size.examples) / examples / Price::jacobian_transpose_product;
+  ProblemSize by_passes = size;
+  if (passes > static_cast<double>(size.outputs + 1)) {
+    int64_t batch = size.batch_size > 0 ? size.batch_size : size.examples;
+    by_passes.outputs = std::llround(passes / examples * static_cast<double>(batch));
+  }
+  return method.cost.value(by_passes);
 }
 
 }  // namespace osculant

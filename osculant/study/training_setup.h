@@ -38,4 +38,11 @@ struct GradientCost {
 };
 GradientCost measure_gradient(const Problem& problem, const Objective& objective);
 
+// What the table's formulas speak of, K counted on a forward pass. For methods that make the Jacobian the
+// price is in backward passes: as many as outputs where layers tell all parameters, else one for each output
+// of each example, which a few examples tell.
+ProblemSize problem_size(const Problem& problem, int64_t batch_size);
+double step_price(const MethodInfo& method, const Problem& problem, const Objective& objective,
+                  const ProblemSize& size);
+
 }  // namespace osculant

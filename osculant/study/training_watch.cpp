@@ -11,6 +11,7 @@
 #include "osculant/base/log.h"
 #include "osculant/base/text.h"
 #include "osculant/io/archive.h"
+#include "osculant/linop/vector_space.h"
 #include "osculant/optim/forward_state.h"
 #include "osculant/study/flow_warnings.h"
 #include "osculant/study/json_fields.h"
@@ -68,6 +69,11 @@ int64_t window_of(const Objective& objective, int64_t batch_size) {
 double largest_norm(const Objective& objective) {
   return std::sqrt(objective.layout().dtype() == at::kDouble ? std::numeric_limits<double>::max()
                                                              : std::numeric_limits<float>::max());
+}
+
+// 2 / eta at the learning rate of a step of the schedule.
+double limit_at(double limit, double scheduled) {
+  return limit / std::max(scheduled, 1e-12);
 }
 
 int64_t next_look(int64_t step) {
@@ -231,13 +237,13 @@ void TrainingWatch::look_at_failure(const StepRecord& record, const Stepper& ste
     const BatchSource& data = batch->terms()[0].data;
     double left = options_.share * training_equivalents_ - spent();
     auto most = static_cast<int64_t>(left / Price::gradient * static_cast<double>(objective_.examples()));
-    int64_t required = data.batch_size() == data.examples() ? 0 : data.batch_size();
-    if (objective_.terms()[0].model.required_batch_size() > 0) most -= most % std::max<int64_t>(required, 1);
+    int64_t required = objective_.terms()[0].model.required_batch_size();
+    if (required > 0) most -= most % required;
     int64_t examples = std::min(most, data.examples());
     if (examples >= std::min<int64_t>(8, data.examples())) {
       Quiet quiet(objective_);
       auto part = std::make_shared<BatchInMemory>(data.select(at::arange(examples)));
-      int64_t piece = std::min(examples, data.batch_size());
+      int64_t piece = required > 0 ? required : std::min(examples, data.batch_size());
       GradientFlow flow = gradient_flow(objective_.on(std::vector<BatchSource>{BatchSource(part, piece)}));
       warning.message += " " + where_numbers_end(flow, data.examples());
     } else {
@@ -279,7 +285,7 @@ void TrainingWatch::look_at_curvature(int64_t step) {
                     share_of(parts_.check_examples());
   product_price_ = std::max(Price::hessian_product, (spent() - before - graphs) / products);
   steepest_ = ends.largest;
-  double limit = found_.stability_limit / std::max(options_.schedule.at(step), 1e-12);
+  double limit = limit_at(found_.stability_limit, options_.schedule.at(step));
   found_.sharpness.push_back({step, {curvature.value, curvature.low, curvature.high}, limit});
 
   unstable_in_a_row_ = curvature.low > limit && loss_is_stuck() ? unstable_in_a_row_ + 1 : 0;
@@ -299,6 +305,9 @@ void TrainingWatch::look_at_curvature(int64_t step) {
 
 bool TrainingWatch::plateau_suspected(int64_t step) const {
   if (step < next_plateau_ || !anchor_.defined() || step - anchor_step_ < trend_.window() / 2) return false;
+  double rounding =
+      VectorSpace(1, objective_.layout().options()).epsilon() * std::abs(trend_.first_step_loss());
+  if (std::abs(trend_.recent_loss()) <= rounding) return false;  // there is nothing left to fall
   auto fall = trend_.relative_fall();
   return fall && fall->high < stands_still;
 }
@@ -324,7 +333,7 @@ void TrainingWatch::look_at_plateau(const StepRecord& record) {
                   .moved_steps = record.step - anchor_step_,
                   .limit = options_.limit};
   if (!found_.sharpness.empty()) plateau.sharpness = found_.sharpness.back().curvature;
-  plateau.limit.curvature = found_.stability_limit;
+  plateau.limit.curvature = limit_at(found_.stability_limit, options_.schedule.at(record.step));
   RandomStream random(options_.seed, fmt::format("watch: look {}", ++looks_));
   std::optional<WatchWarning> cause;
   if (found_.flow == name_of(FlowVerdict::healthy) || found_.flow == name_of(FlowVerdict::unknown)) {

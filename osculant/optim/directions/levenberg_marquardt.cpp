@@ -112,12 +112,17 @@ class LevenbergMarquardt : public Direction {
     double damped = space.dot(p * scale_, q);
     step.predicted_change = (step.slope - delta * damped) / 2;
     bool bends = options_.acceleration > 0 && options_.damping.rule != DampingRule::fixed;
-    if (bends && context.trials) accelerate(step.displacement, context, delta);
+    if (bends && context.trials && tells_bends(delta)) accelerate(step.displacement, context, delta);
     return step;
   }
 
   void accepted(const StepOutcome& outcome) override {
     if (options_.momentum > 0) last_ = at_rate_ ? proposed_ : outcome.displacement;
+  }
+
+  // More damping leads to mu s instead of to 0, so what is carried over may itself be what is refused.
+  void rejected(const StepOutcome&) override {
+    if (!at_rate_) last_ = Tensor();
   }
 
   void save(Archive& archive) const override {
@@ -144,6 +149,13 @@ class LevenbergMarquardt : public Direction {
     VectorSpace space(p.numel(), p.options());
     Tensor weights = scale_.sqrt();
     if (2 * space.norm(q * weights) <= options_.acceleration * space.norm(p * weights)) p = p + q;
+  }
+
+  // By Woodbury's formula, the dual form solves for what is no J'r with an error of u norm(K) / delta.
+  bool tells_bends(double delta) const {
+    if (!dual_) return true;
+    double u = VectorSpace(1, matrix_.options()).epsilon();
+    return 10 * u * matrix_.trace().item<double>() <= delta;
   }
 
   // B v.

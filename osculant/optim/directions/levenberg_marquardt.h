@@ -16,7 +16,7 @@ enum class LmScaling {
 enum class LmForm {
   automatic,  // the smaller system; primal with regularisers
   primal,     // n equations
-  dual,       // as many equations as outputs
+  dual,       // as many equations as outputs, or fewer: K - 1 for the K of cross entropy
 };
 
 struct LevenbergMarquardtOptions {
@@ -61,12 +61,14 @@ void visit(OptionVisitor& v, GaussNewtonOptions& o);
 // z'' their second derivative along p, and the step is p + q, where
 //   q = -(J'J + R + delta D)^-1 J_z' S S' z'' / 2,  z'' = 2 / h^2 (z(theta + h p) - z - h J_z p),  h = 0.1,
 // J_z = dz/dtheta: a forward pass, a pullback and a solution with the same factor. Large q say that p is too
-// long for the model, and are left out. None with damping_rule = fixed, whose steps are shortened along p.
+// long for the model, and are left out. None with damping_rule = fixed, whose steps are shortened along p,
+// nor by the dual form where delta is so small that q would be rounding.
 //
 // With momentum p is the least of the damped model of norm(J p + r)^2 / 2 + delta norm(p - mu s)^2_D / 2, s
 // the last step: what a mini-batch says nothing of is kept from those before (SPRING: Goldshlager, Abrahamsen
 // & Lin 2024):
 //   p = mu s - (J'J + R + delta D)^-1 (g + mu (J'J + R) s)
+// Where a step is refused s is given up: more damping leads to mu s, which may itself go uphill.
 //
 // Throws Error(memory) where both n and m exceed largest_dense_jacobian, or the memory budget is below a
 // batch's J, or J J' where that is all that is made.

@@ -181,6 +181,22 @@ TEST(GaussNewton, goes_on_from_a_checkpoint_to_the_same_bits) {
   EXPECT_TRUE(other.layout().theta().equal(objective.layout().theta()));
 }
 
+// Of Rosenbrock's function, whose valley bends: mu s goes uphill, and no damping shortens it.
+TEST(LevenbergMarquardt, gives_up_momentum_that_is_refused) {
+  for (double momentum : {0.0, 0.5, 0.9, 1.0}) {
+    Tensor theta = at::tensor({-1.2, 1.0}, at::kDouble).requires_grad_();
+    Model model({{"theta", theta}}, [theta](const Model::Inputs& x) {
+      Tensor a = theta[0], b = theta[1];
+      return Model::Outputs{at::stack({10 * (b - a * a), 1 - a}).unsqueeze(0) * x[0]};
+    });
+    Objective objective(model, MeanSquaredError(),
+                        Dataset(at::ones({1, 1}, at::kDouble), at::zeros({1, 2}, at::kDouble)).full());
+    LevenbergMarquardtOptions options{.momentum = momentum};
+    auto summary = minimize(objective, methods::levenberg_marquardt(options), {.steps = 60});
+    EXPECT_LT(objective.value(), 1e-20) << momentum << ": " << summary.brief_report();
+  }
+}
+
 TEST(LevenbergMarquardt, counts_regularisers_in_the_matrix) {
   auto objective = fit(MeanSquaredError(), 12, 0, 0.05);
   auto oracle = dense(objective);
