@@ -147,6 +147,7 @@ class Faults(CliTest):
         self.assert_whole("t")
 
     @unittest.skipUnless(BACKWARD_CLOCK, "no library that turns the clock back")
+    @unittest.skipIf(SANITIZED, "AddressSanitizer wants to be the first library")
     def test_a_clock_that_goes_backwards(self):
         backwards = {"LD_PRELOAD": BACKWARD_CLOCK}
         self.tool(*self.training("t", steps=100), env=backwards)
