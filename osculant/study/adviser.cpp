@@ -78,10 +78,9 @@ bool on_batches(Family family) {
   }
 }
 
-// Kronecker factors are made of single examples, and a Jacobian outlives the trial points, which change the
-// statistics of a batch.
+// Kronecker factors are made of single examples.
 bool needs_a_function_of_examples(std::string_view method) {
-  return method == "kfac" || method == "ekfac" || method == "levenberg_marquardt";
+  return method == "kfac" || method == "ekfac";
 }
 
 bool needs_second_derivatives(Family family) {

@@ -145,8 +145,12 @@ PlanRecord plan_training(const Problem& problem, RunConfig& config) {
          batch = static_cast<double>(options.batch_size);
   // Each step's gradient has the regularisers in it, and so has the one uphill.
   double uphill = options.sharpness_radius > 0 ? gradient.gradient_equivalents : 0;
-  double ge_a_step = step_price(method, problem, objective, size) +
-                     size.share() * (gradient.gradient_equivalents - 1 + gradient.advance + uphill);
+  // Which parameters layers tell depends on the mode.
+  bool trains = problem.model.training();
+  problem.model.train(config.model.mode != "eval");
+  double price = step_price(method, problem, objective, size);
+  problem.model.train(trains);
+  double ge_a_step = price + size.share() * (gradient.gradient_equivalents - 1 + gradient.advance + uphill);
   double seconds_a_ge = gradient.seconds;
   double steps = planned_steps(options, ge_a_step, std::ceil(examples / batch));
 

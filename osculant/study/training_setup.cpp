@@ -98,22 +98,6 @@ std::string how_to_measure(const Problem& problem, std::string metric) {
   return out;
 }
 
-// The Jacobian of Levenberg-Marquardt outlives its trial points. K-FAC's factors refuse coupled examples
-// themselves.
-void require_one_function(const Problem& problem, const RunConfig& config) {
-  const std::string& method = config.train.method;
-  if (method != "levenberg_marquardt") return;
-  bool before = problem.model.training();
-  problem.model.train(config.model.mode != "eval");
-  bool coupled = problem.model.couples_examples();
-  problem.model.train(before);
-  if (coupled)
-    fail_usage(fmt::format(
-        "{} = \"{}\": batch norm in training mode couples the examples of a batch, and its statistics change "
-        "with every point that this method tries; --set model.mode=eval trains without",
-        config.origin("train.method"), method));
-}
-
 Schedule schedule_of(const RunConfig& config, const MinimizeOptions& options, int64_t examples) {
   const TrainConfig& train = config.train;
   Schedule schedule;
@@ -212,7 +196,6 @@ void check_training(const Problem& problem, const RunConfig& config) {
     fail_usage(
         fmt::format("{} = {}: the model was exported for exactly {} examples, so it must be a multiple",
                     config.origin("train.batch_size"), batch_size, required));
-  require_one_function(problem, config);
   if (config.train.target.empty()) return;
   std::vector<Metric> known{{"loss", 0}};
   for (const auto& metric : problem.metrics) known.push_back({metric.name, 0});

@@ -333,6 +333,16 @@ class StopAndGoOn(CliTest):
         self.assertFalse((self.folder / "t").exists())
         self.tool("train", *problem, "--method", "kfac", "--set", "model.mode=eval")
 
+    def test_a_jacobian_is_planned_by_rows_where_layers_do_not_tell_it(self):
+        write_safetensors(self.folder / "i.safetensors", {"inputs": ("F32", [float(i * i % 7) for i in range(24 * 64)], [24, 1, 8, 8]), "targets": ("I64", [0, 1, 2] * 8)})
+        problem = ["--model", "cnn", "--set", "model.input=1,8,8", "--set", "model.filters=2,2", "--set", "model.hidden=4", "--set", "model.outputs=3"]
+        problem += ["--data", "i.safetensors", "--loss", "cross_entropy", "--method", "gauss_newton", "--steps", "3", "--batch-size", "full", "--watch", "false"]
+        for norm in ("false", "true"):
+            result = self.tool_json("train", *problem, "--set", f"model.batch_norm={norm}", "--out", norm)
+            planned, spent = result["plan"]["gradient_equivalents"], result["cost"]["gradient_equivalents"]
+            self.assertLess(planned, 1.5 * spent, norm)
+            self.assertGreater(planned, spent / 1.5, norm)
+
     def test_a_second_run_in_the_same_folder_is_refused(self):
         process = self.start(*self.long_run("--steps", "100000000"))
         try:
